@@ -1,0 +1,188 @@
+"""Observations of a diffusion target: what an attack may ask about each record.
+
+A request is a frozen value: a kind with its parameters. The planner takes the union of the
+requests of all chosen attacks and adds what they require, so that a forward call that two
+attacks share is made once. Arrays that answer a request have the records on axis 0.
+
+`condition` names the text that the prediction is conditioned on: `caption` (the record's own),
+`null` (the empty string), or `first`, `middle`, `last` (that third of the caption's words cut out).
+All predictions are plain conditional predictions of the noise eps (guidance scale 1), whatever
+the model predicts natively.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+NORMS = (1, 2, 4, 5)
+"""Exponents p for which mean |.|^p is kept, in the order of the last axis."""
+
+CONDITIONS = ("caption", "null", "first", "middle", "last")
+"""The texts that a prediction can be conditioned on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One kind of observation with its parameters."""
+
+    kind: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Raised whenever the arithmetic of this kind changes; part of the cache key."""
+
+    @property
+    def calls(self) -> int:
+        """Forward calls for one record, without what `requires` asks for."""
+        return 1
+
+    @property
+    def requires(self) -> tuple[Request, ...]:
+        """Requests whose predictions this one reuses."""
+        return ()
+
+    @property
+    def key(self) -> str:
+        """Canonical text of kind, version and parameters; equal requests have equal keys."""
+        parameters = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return json.dumps([self.kind, self.version, parameters], sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseError(Request):
+    """(n,) mean over elements of (eps_theta(x_t, t, c) - eps)^2.
+
+    The noise depends on (seed, record, t, repetition) alone: the same for every condition and crop.
+    """
+
+    kind: ClassVar[str] = "noise_error"
+    t: int
+    """Index into the noise schedule, 0..T-1."""
+    repetition: int = 0
+    """Which of several independent noises."""
+    condition: str = "caption"
+    crop: float = 1.0
+    """The image is cropped at its centre to this share of its sides and resized back."""
+
+
+@dataclass(frozen=True, slots=True)
+class CleanNorms(Request):
+    """(n, len(NORMS)) mean |eps_theta(x_0, t, c)|^p on the clean input."""
+
+    kind: ClassVar[str] = "clean_norms"
+    t: int = 0
+    condition: str = "caption"
+
+
+@dataclass(frozen=True, slots=True)
+class ProximalError(Request):
+    """(n, len(NORMS)) mean |e_0 - e_1|^p of PIA and PIAN.
+
+    e_0 = eps_theta(x_0, 0, c); e_1 = eps_theta(x_t, t, c) at x_t noised with e_0. With
+    `normalisation` set, e_0 is rescaled in both places: `unit` makes its mean absolute value
+    sqrt(2/pi) as of a Gaussian (the authors' code), `paper` sqrt(pi/2) (the paper's equation).
+    """
+
+    kind: ClassVar[str] = "proximal_error"
+    t: int
+    normalisation: str | None = None
+    condition: str = "caption"
+
+    @property
+    def requires(self) -> tuple[Request, ...]:
+        return (CleanNorms(t=0, condition=self.condition),)
+
+
+@dataclass(frozen=True, slots=True)
+class StepError(Request):
+    """(n,) squared l2 norm (sum over elements) of SecMI's t-error.
+
+    Deterministic DDIM inversion of x_0 to t in steps of k, one step up, one step down.
+    """
+
+    kind: ClassVar[str] = "step_error"
+    t: int = 100
+    k: int = 10
+    condition: str = "caption"
+
+    @property
+    def calls(self) -> int:
+        return self.t // self.k + 1
+
+    @property
+    def requires(self) -> tuple[Request, ...]:
+        return (CleanNorms(t=0, condition=self.condition),)
+
+
+@dataclass(frozen=True, slots=True)
+class StepResidual(Request):
+    """(n, c, h, w) absolute residual of SecMI's t-error, as float16; shares StepError's calls."""
+
+    kind: ClassVar[str] = "step_residual"
+    t: int = 100
+    k: int = 10
+    condition: str = "caption"
+
+    @property
+    def calls(self) -> int:
+        return 0
+
+    @property
+    def requires(self) -> tuple[Request, ...]:
+        return (StepError(t=self.t, k=self.k, condition=self.condition),)
+
+
+@dataclass(frozen=True, slots=True)
+class VariationDistance(Request):
+    """(n, 2) SSIM and mean squared error between a record and the mean of its variations.
+
+    ReDiffuse: noise to t, denoise by DDIM in steps of k down to index 0, `n` times with
+    independent noises; average the images, then compare in pixel space with values in [0, 1].
+    """
+
+    kind: ClassVar[str] = "variation_distance"
+    t: int
+    k: int
+    n: int = 10
+    condition: str = "caption"
+
+    @property
+    def calls(self) -> int:
+        return self.n * -(-self.t // self.k)
+
+
+Observations: TypeAlias = Mapping[Request, NDArray[np.floating]]
+"""Answers by request; axis 0 is the records, in one order for all requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The part of the records that fitted attacks are fitted on; never evaluated."""
+
+    observations: Observations
+    is_member: NDArray[np.bool_]
+    """(n,) which calibration records are members."""
+
+
+def with_requirements(requests: Iterable[Request]) -> tuple[Request, ...]:
+    """The union of requests and everything they require, requirements first, in a fixed order."""
+    ordered: dict[Request, None] = {}
+
+    def add(request: Request) -> None:
+        for needed in request.requires:
+            add(needed)
+        ordered.setdefault(request)
+
+    for request in sorted(set(requests), key=lambda r: r.key):
+        add(request)
+    return tuple(ordered)
+
+
+def calls_per_record(requests: Iterable[Request]) -> int:
+    """Forward calls that one record costs when the requests share what they can."""
+    return sum(request.calls for request in with_requirements(requests))

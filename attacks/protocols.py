@@ -1,0 +1,66 @@
+"""What attacks and controls drive: declared here, implemented by targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.manifest import Capabilities
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+
+class NoisePredictor(Protocol):
+    """A diffusion model seen as a predictor of the noise in its input.
+
+    Tensors are on `device`; inputs of the model (pixels or scaled latents) have shape
+    (n, c, h, w) and are float32 whatever precision the network runs in.
+    """
+
+    capabilities: Capabilities
+    device: Any
+    input_shape: tuple[int, int, int]
+
+    @property
+    def alphas_cumprod(self) -> NDArray[np.float64]:
+        """(T,) cumulative products of the model's own noise schedule."""
+
+    def prepare(self, images: Sequence[Image], crop: float = 1.0) -> Tensor:
+        """(n, c, h, w) clean inputs x_0 of RGB images, cropped at the centre and resized."""
+
+    def decode(self, inputs: Tensor) -> Tensor:
+        """(n, channels, height, width) images in [0, 1] of clean inputs."""
+
+    def embed(self, captions: Sequence[str]) -> Any:
+        """Conditioning of captions, to be indexed by `predict`; None if unconditional."""
+
+    def predict(self, inputs: Tensor, timesteps: Tensor, conditioning: Any) -> Tensor:
+        """(n, c, h, w) predicted noise eps in float32; one forward call per row."""
+
+
+class Dose(NamedTuple):
+    """A fine-tuned copy after every record was seen `exposures` times."""
+
+    exposures: int
+    predictor: NoisePredictor
+    loss_before: float
+    """Mean squared noise error on the injected records before fine-tuning."""
+    loss_after: float
+    """The same, same noises, at this dose."""
+
+
+class Trainable(Protocol):
+    """A target that can be copied, re-initialised and fine-tuned; the original never changes."""
+
+    def reinitialised(self, seed: int) -> NoisePredictor:
+        """The same architecture with fresh random weights."""
+
+    def finetune(
+        self, inputs: Tensor, conditioning: Any, *, doses: Sequence[int], seed: int
+    ) -> Iterator[Dose]:
+        """A copy trained on the inputs, yielded at each cumulative dose (ascending)."""
