@@ -95,6 +95,7 @@ class ProximalError(Request):
 
     @property
     def requires(self) -> tuple[Request, ...]:
+        """The call on the clean input."""
         return (CleanNorms(t=0, condition=self.condition),)
 
 
@@ -112,10 +113,12 @@ class StepError(Request):
 
     @property
     def calls(self) -> int:
+        """The steps after the first, then one up and one down."""
         return self.t // self.k + 1
 
     @property
     def requires(self) -> tuple[Request, ...]:
+        """The call on the clean input."""
         return (CleanNorms(t=0, condition=self.condition),)
 
 
@@ -130,10 +133,12 @@ class StepResidual(Request):
 
     @property
     def calls(self) -> int:
+        """None of its own."""
         return 0
 
     @property
     def requires(self) -> tuple[Request, ...]:
+        """The t-error that this is the map of."""
         return (StepError(t=self.t, k=self.k, condition=self.condition),)
 
 
@@ -153,6 +158,7 @@ class VariationDistance(Request):
 
     @property
     def calls(self) -> int:
+        """The steps of every variation; the last one may be shorter than k."""
         return self.n * -(-self.t // self.k)
 
 

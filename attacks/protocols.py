@@ -26,9 +26,8 @@ class NoisePredictor(Protocol):
     device: Any
     input_shape: tuple[int, int, int]
 
-    @property
-    def alphas_cumprod(self) -> NDArray[np.float64]:
-        """(T,) cumulative products of the model's own noise schedule."""
+    alphas_cumprod: NDArray[np.float64]
+    """(T,) cumulative products of the model's own noise schedule."""
 
     def prepare(self, images: Sequence[Image], crop: float = 1.0) -> Tensor:
         """(n, c, h, w) clean inputs x_0 of RGB images, cropped at the centre and resized."""

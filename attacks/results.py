@@ -155,6 +155,8 @@ class MembershipFinding:
     """Path of the scores, relative to audit.json (columns record_id, member, score)."""
     kind: str = "membership"
     warnings: tuple[str, ...] = ()
+    knowledge: str = ""
+    """What the attacker must hold, in words: the threat model beside `access` and `cost`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,3 +202,7 @@ class RuleResult:
     """Corrected over attacks, where the rule tests a hypothesis."""
     needed: str | None = None
     """What would decide an inconclusive rule, such as `about 1,200 nonmembers`."""
+    unit: str = "number"
+    """How value, low, high and limit read: `share` (of 1, printed as %), `count` or `number`."""
+    extrapolation: str | None = None
+    """The bound over the whole training set, such as `at most 260 of 10,000 records`."""

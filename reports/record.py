@@ -23,7 +23,7 @@ SCHEMA = "auditor/1"
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Tool(_Model):
@@ -31,6 +31,8 @@ class Tool(_Model):
 
     name: str = "auditor"
     version: str
+    commit: str | None = None
+    """Commit of the tool, where it runs from a checkout."""
 
 
 class Verdict(_Model):
@@ -120,12 +122,15 @@ class Environment(_Model):
     """Forward calls answered from the cache."""
     images_per_second: float | None
     """Records per second through the observation of the target."""
+    tester: str | None = None
+    """Who ran the audit, if declared: a report that is signed needs a name."""
 
 
 class Coverage(_Model):
     """One attack class of EDPB Opinion 28/2024, paragraph 55."""
 
     id: str
+    """An id of `reports.crosswalk.COVERAGE_IDS`, such as `membership-inference`."""
     name: str
     status: Literal["tested", "not tested", "not applicable"]
     reason: str
@@ -143,7 +148,9 @@ class Manifest(_Model):
 class AuditRecord(_Model):
     """One audit."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True
+    )
 
     schema_: Literal["auditor/1"] = Field(default="auditor/1", alias="schema")
     tool: Tool

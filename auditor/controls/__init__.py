@@ -1,0 +1,1 @@
+"""Controls: what must hold before a score may support a verdict."""

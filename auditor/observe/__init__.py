@@ -1,0 +1,1 @@
+"""From records to observations: plan, cache, shards, executor."""

@@ -1,0 +1,21 @@
+"""Records: reading data sets, copies and near-duplicates, splits, and the ids that are published."""
+
+from auditor.records.identity import (
+    ProjectKey,
+    load_or_create_project_key,
+    load_project_key,
+    write_private_map,
+)
+from auditor.records.load import load_splits
+from auditor.records.model import ReadOptions, Record, Splits
+
+__all__ = [
+    "ProjectKey",
+    "ReadOptions",
+    "Record",
+    "Splits",
+    "load_or_create_project_key",
+    "load_project_key",
+    "load_splits",
+    "write_private_map",
+]

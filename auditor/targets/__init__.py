@@ -1,0 +1,1 @@
+"""Targets: adapters to the models that people have."""

@@ -1,0 +1,167 @@
+"""The catalogue of attacks: a table of names, imported on first use.
+
+Other packages add attacks through the entry-point group `auditor.attacks`: the name on the left,
+a module (or any object) with the members of `Attack` on the right. One that cannot be loaded
+never disturbs the others: `all_attacks` leaves it out, `broken_attacks` says why, and only
+asking for it by name raises.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.configuration import configured
+from attacks.errors import UsageError, did_you_mean
+from attacks.manifest import Capabilities, Manifest, Tier
+from attacks.observations import Calibration, Observations, Request, StepError, StepResidual
+
+GROUP = "auditor.attacks"
+"""Entry-point group of attacks from other packages."""
+
+BUILT_IN = {
+    "loss": "attacks.membership.loss",
+    "pia": "attacks.membership.pia",
+    "pian": "attacks.membership.pian",
+    "sima": "attacks.membership.sima",
+    "secmi": "attacks.membership.secmi",
+    "secmi_nns": "attacks.membership.secmi_nns",
+    "clid": "attacks.membership.clid",
+    "clid_vec": "attacks.membership.clid_vec",
+    "pfami": "attacks.membership.pfami",
+    "rediffuse": "attacks.membership.rediffuse",
+}
+"""Name on the command line -> module, in the order of their ids."""
+
+
+class Attack(Protocol):
+    """What the module of an attack has."""
+
+    MANIFEST: Manifest
+    """The label."""
+
+    def default_config(self, capabilities: Capabilities) -> Any:
+        """The paper's defaults for this kind of target: a frozen, hashable dataclass."""
+
+    def applicable(self, capabilities: Capabilities) -> str | None:
+        """None if it can run on such a target, else the reason in words."""
+
+    def requests(self, config: Any) -> tuple[Request, ...]:
+        """The observations that `score` reads."""
+
+    def score(
+        self, observations: Observations, config: Any, calibration: Calibration | None = None
+    ) -> NDArray[np.float64]:
+        """(n,) scores; higher means more likely a member."""
+
+
+MEMBERS = ("MANIFEST", "default_config", "applicable", "requests", "score")
+"""What is looked for in an attack from another package."""
+
+
+def names() -> tuple[str, ...]:
+    """Every known name, built-in ones first; nothing is imported."""
+    return (*BUILT_IN, *sorted(set(_entry_points()) - set(BUILT_IN)))
+
+
+def attack(name: str) -> Attack:
+    """The attack of that name.
+
+    Raises UsageError if there is none, or if the package that offers it is broken.
+    """
+    if name in BUILT_IN:
+        return cast(Attack, importlib.import_module(BUILT_IN[name]))
+    if name in _entry_points():
+        return _load(_entry_points()[name])
+    raise UsageError(f"unknown attack '{name}'; {did_you_mean(name, names())}")
+
+
+def all_attacks() -> tuple[Attack, ...]:
+    """Every attack that can be loaded, built-in ones first."""
+    broken = broken_attacks()
+    return tuple(attack(name) for name in names() if name not in broken)
+
+
+def broken_attacks() -> dict[str, str]:
+    """Name -> what is wrong, for attacks of other packages that cannot be loaded."""
+    reasons: dict[str, str] = {}
+    for name, entry_point in _entry_points().items():
+        if name in BUILT_IN:
+            reasons[f"{name} ({_origin(entry_point)})"] = "the name belongs to a built-in attack"
+            continue
+        try:
+            _load(entry_point)
+        except UsageError as error:
+            reasons[name] = str(error)
+    return reasons
+
+
+def default_attacks() -> tuple[Attack, ...]:
+    """The attacks that a scan runs unasked."""
+    return tuple(a for a in all_attacks() if a.MANIFEST.tier is Tier.DEFAULT)
+
+
+def configure(name: str, capabilities: Capabilities, overrides: Mapping[str, Any]) -> Any:
+    """The configuration of an attack for a target, with a user's values over the defaults.
+
+    Raises one UsageError that lists every wrong key, value and timestep.
+    """
+    module = attack(name)
+    try:
+        config = configured(module.default_config(capabilities), overrides)
+        _check_schedule(module.requests(config), capabilities.n_timesteps)
+    except UsageError as error:
+        raise UsageError(f"attack '{name}': {error}") from None
+    return config
+
+
+def _check_schedule(requests: tuple[Request, ...], n_timesteps: int) -> None:
+    """Refuse timesteps that lie beyond the target's noise schedule."""
+    last = max((_last_timestep(request) for request in requests), default=0)
+    if last >= n_timesteps:
+        raise UsageError(
+            f"it would reach timestep {last}, and the target's schedule ends at {n_timesteps - 1}"
+        )
+
+
+def _last_timestep(request: Request) -> int:
+    """The highest timestep that a request feeds the model with; SecMI goes one step past t."""
+    beyond = request.k if isinstance(request, (StepError, StepResidual)) else 0
+    return getattr(request, "t", 0) + beyond
+
+
+@functools.cache
+def _entry_points() -> dict[str, EntryPoint]:
+    return {entry_point.name: entry_point for entry_point in entry_points(group=GROUP)}
+
+
+@functools.cache
+def _load(entry_point: EntryPoint) -> Attack:
+    where = f"attack '{entry_point.name}' of {_origin(entry_point)}"
+    try:
+        loaded = entry_point.load()
+    except Exception as error:  # foreign code: whatever it raises is its own fault, by name
+        raise UsageError(
+            f"{where} cannot be loaded ({type(error).__name__}: {error}); update or remove it"
+        ) from error
+    missing = [member for member in MEMBERS if not hasattr(loaded, member)]
+    if missing:
+        raise UsageError(f"{where} lacks {', '.join(missing)}; update or remove it")
+    if not isinstance(loaded.MANIFEST, Manifest):
+        raise UsageError(f"{where} has a MANIFEST that is no attacks.manifest.Manifest")
+    if loaded.MANIFEST.name != entry_point.name:
+        raise UsageError(
+            f"{where} calls itself '{loaded.MANIFEST.name}' in its manifest; the names must agree"
+        )
+    return cast(Attack, loaded)
+
+
+def _origin(entry_point: EntryPoint) -> str:
+    distribution = entry_point.dist
+    return f"package {distribution.name}" if distribution else f"module {entry_point.module}"

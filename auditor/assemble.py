@@ -1,0 +1,272 @@
+"""From the pieces of a scan to its record and its files."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import math
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+from attacks.observations import NoiseError, Observations
+from attacks.results import CurvePoint, Estimate, PlannedAttack
+from auditor import __version__
+from auditor.coverage import coverage
+from auditor.judge import Judgement
+from auditor.memory import peak_memory_mb
+from auditor.records import Record, write_private_map
+from auditor.scoring import Scores
+from reports import record as schema
+from reports import render
+from reports.files import write_atomic
+
+if TYPE_CHECKING:
+    from auditor.controls.suite import Controls
+    from auditor.scan import PreparedScan
+
+FORMATS = ("json", "html", "junit", "sarif", "md")
+VERSIONED = ("torch", "diffusers", "transformers", "numpy", "scipy", "scikit-learn", "pyarrow")
+
+
+def assemble(
+    scan: PreparedScan,
+    judgement: Judgement,
+    controls: Controls,
+    observations: Observations,
+    records: tuple[Record, ...],
+    is_member: NDArray[np.bool_],
+    inapplicable: tuple[PlannedAttack, ...],
+) -> schema.AuditRecord:
+    """The record of an audit, before its score files are written."""
+    policy = scan.policy
+    findings = tuple(
+        dataclasses.replace(finding, scores=f"scores/{finding.attack}.parquet")
+        for finding in judgement.findings
+    )
+    return schema.AuditRecord(
+        tool=schema.Tool(version=__version__),
+        command=command_line(scan),
+        seed=scan.options.seed,
+        policy=schema.Policy(
+            name=policy.name,
+            sha256=policy.sha256,
+            rules=policy.rules_as_plain,
+            release_context=policy.release_context,
+        ),
+        verdict=schema.Verdict(
+            outcome=judgement.outcome,
+            sentence=judgement.sentence,
+            headline=judgement.headline,
+            untested=judgement.untested,
+            exit_code=judgement.exit_code,
+        ),
+        target=_target(scan),
+        data=_data(scan),
+        environment=_environment(scan),
+        controls=judgement.controls,
+        findings=findings,
+        inapplicable=inapplicable,
+        loss_curve=_loss_curve(observations, is_member),
+        rules=judgement.rules,
+        coverage=coverage(findings),
+        manifest=schema.Manifest(inputs=_inputs(scan), files={}),
+    )
+
+
+def write_outputs(
+    scan: PreparedScan,
+    record: schema.AuditRecord,
+    scores: Scores,
+    records: tuple[Record, ...],
+    published: tuple[str, ...],
+    is_member: NDArray[np.bool_],
+) -> tuple[schema.AuditRecord, dict[str, Path]]:
+    """Write scores, record, reports, the private map and SHA256SUMS; all in `out`."""
+    out = scan.options.out
+    files: dict[str, str] = {}
+    for name, values in scores.items():
+        content = _score_table(published, is_member, values)
+        path = f"scores/{name}.parquet"
+        write_atomic(out / path, content)
+        files[path] = hashlib.sha256(content).hexdigest()
+    record = record.model_copy(
+        update={"manifest": record.manifest.model_copy(update={"files": files})}
+    )
+    write_private_map(out / "private" / "records.jsonl", records, scan.key)
+    if scan.options.reveal:
+        from auditor.reveal import write_revealed
+
+        write_revealed(out / "private" / "revealed.html", record, records, published)
+    paths = render(record, FORMATS, out)
+    sums = files | {
+        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in paths.values()
+    }
+    lines = [f"{digest}  {path}\n" for path, digest in sorted(sums.items())]
+    write_atomic(out / "SHA256SUMS", "".join(lines))
+    return record, paths
+
+
+def command_line(scan: PreparedScan) -> str:
+    """The command that repeats this scan, every path cut to its last component."""
+    o = scan.options
+    words = ["auditor scan model", Path(o.model).name]
+    words += [f"--members {Path(o.members).name}", f"--nonmembers {Path(o.nonmembers).name}"]
+    words += [f"--out {Path(o.out).name}"]
+    for flag in ("policy", "config", "lora", "reference"):
+        value = getattr(o, flag)
+        if value is not None:
+            words.append(f"--{flag} {Path(value).name}")
+    words.append(f"--attacks {','.join(scan.plan.configs)}")
+    words.append(f"--device {scan.target.device.type} --precision {_precision(scan)}")
+    words.append(f"--batch-size {scan.executor.batch_size} --seed {o.seed}")
+    for flag in ("resolution", "limit"):
+        if getattr(o, flag) is not None:
+            words.append(f"--{flag} {getattr(o, flag)}")
+    return " ".join(words)
+
+
+def _precision(scan: PreparedScan) -> str:
+    names = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
+    return names[scan.target.dtype]
+
+
+def _score_table(
+    published: tuple[str, ...], is_member: NDArray[np.bool_], values: NDArray[np.float64]
+) -> bytes:
+    order = np.argsort(np.array(published))
+    table = pa.table(
+        {
+            "record_id": pa.array([published[i] for i in order]),
+            "member": pa.array(is_member[order]),
+            "score": pa.array(values[order].astype(np.float64)),
+        }
+    )
+    content = io.BytesIO()
+    pq.write_table(table, content)
+    return content.getvalue()
+
+
+def _target(scan: PreparedScan) -> schema.Target:
+    target, capabilities = scan.target, scan.target.capabilities
+    return schema.Target(
+        name=target.layout.root.name,
+        architecture=capabilities.architecture,
+        family=capabilities.family,
+        n_parameters=target.n_parameters,
+        weights_sha256=target.hashes,
+        prediction_type=target.layout.prediction_type,
+        n_timesteps=capabilities.n_timesteps,
+        resolution=capabilities.resolution,
+        is_latent=capabilities.is_latent,
+        is_text_conditional=capabilities.is_text_conditional,
+        adapter=target.adapter,
+        reference=None if scan.reference is None else scan.reference.layout.root.name,
+    )
+
+
+def _data(scan: PreparedScan) -> schema.Data:
+    splits = scan.splits
+    repeats = dict(splits.repeats)
+    return schema.Data(
+        n_members=len(splits.members),
+        n_nonmembers=len(splits.nonmembers),
+        n_calibration=len(splits.calibration_members) + len(splits.calibration_nonmembers),
+        members_sha256=_keyed_hash(scan, splits.members),
+        nonmembers_sha256=_keyed_hash(scan, splits.nonmembers),
+        unit="subject" if splits.has_subjects else "record",
+        repeats={str(copies): count for copies, count in repeats.items()},
+        n_repeated_members=sum(count for copies, count in repeats.items() if copies > 1),
+        n_cross_split_dropped=splits.n_cross_split_dropped,
+        n_unreadable=splits.n_unreadable,
+        n_near_duplicates_across=splits.n_near_duplicates_across,
+        has_captions=splits.has_captions,
+        caption_source=splits.caption_source,
+        n_train=scan.config.n_train,
+        notes=splits.notes,
+    )
+
+
+def _keyed_hash(scan: PreparedScan, records: tuple[Record, ...]) -> str:
+    ids = sorted(scan.key.publish(record.id) for record in records)
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+
+
+def _inputs(scan: PreparedScan) -> dict[str, str]:
+    return {
+        "members (keyed)": _keyed_hash(scan, scan.splits.members),
+        "nonmembers (keyed)": _keyed_hash(scan, scan.splits.nonmembers),
+        "policy": scan.policy.sha256,
+        "target": scan.target.key,
+    }
+
+
+def _environment(scan: PreparedScan) -> schema.Environment:
+    usage, seconds = scan.executor.usage, scan.seconds
+    n_observed = usage.n_calls / max(scan.plan.calls_per_record, 1)
+    observing = seconds.get("observe", 0.0) + seconds.get("controls", 0.0)
+    return schema.Environment(
+        started=scan.started,
+        finished=datetime.now(UTC),
+        device=device_name(scan.target.device),
+        precision=_precision(scan),
+        batch_size=scan.executor.batch_size,
+        versions=versions(),
+        seconds={stage: round(value, 3) for stage, value in seconds.items()},
+        peak_memory_mb=round(peak_memory_mb(scan.target.device), 1),
+        calls_per_record=scan.plan.calls_per_record,
+        n_calls=usage.n_calls,
+        n_calls_cached=usage.n_calls_cached,
+        images_per_second=round(n_observed / observing, 2) if usage.n_calls else None,
+        tester=scan.config.tester,
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """The device in words, such as `cuda (NVIDIA A100)`."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of what the figures depend on."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in VERSIONED:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _loss_curve(
+    observations: Observations, is_member: NDArray[np.bool_]
+) -> tuple[CurvePoint, ...]:
+    curve = sorted(
+        (r for r in observations if r == NoiseError(t=getattr(r, "t", -1))), key=lambda r: r.t
+    )
+    return tuple(
+        CurvePoint(r.t, _mean(observations[r][is_member]), _mean(observations[r][~is_member]))
+        for r in curve
+    )
+
+
+def _mean(values: NDArray[np.floating]) -> Estimate:
+    """Mean with its 95 % normal interval."""
+    mean = float(values.mean())
+    if len(values) < 2:
+        return Estimate(mean, None, None, "one record has no spread")
+    half = 1.96 * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return Estimate(mean, mean - half, mean + half)

@@ -1,0 +1,40 @@
+"""`auditor explain NAME`: how an attack works, and when it lies."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Annotated
+
+import typer
+
+from auditor.cli.console import Debug, plain, stdout
+
+
+def explain(
+    name: Annotated[str, typer.Argument(help="An attack, by name or id (`auditor list`).")],
+    debug: Debug = False,
+) -> None:
+    """Explain an attack: idea, source, settings, cost.
+
+    Example: auditor explain pia
+    """
+    from attacks.manifest import Capabilities
+    from attacks.observations import calls_per_record
+    from attacks.registry import all_attacks, attack
+
+    by_id = {found.MANIFEST.id.lower(): found for found in all_attacks()}
+    found = by_id.get(name.lower()) or attack(name)
+    m = found.MANIFEST
+    capabilities = Capabilities("diffusion", "", True, True, 1000, 512)
+    config = found.default_config(capabilities)
+    stdout.print(f"[bold]{m.id} {m.name}[/]: {m.title}\n")
+    stdout.print(plain(inspect.cleandoc(found.__doc__ or "")))
+    stdout.print(f"\n[bold]Goal[/]      {m.goal}")
+    stdout.print(f"[bold]Access[/]    {m.access.value}")
+    stdout.print(f"[bold]Calls[/]     {calls_per_record(found.requests(config))} a record, alone")
+    stdout.print(f"[bold]Sources[/]   {', '.join(m.references)}")
+    stdout.print(f"[bold]Tags[/]      {', '.join(m.tags)}")
+    stdout.print("\n[bold]Settings[/] (defaults for a 512-pixel latent model; `--config` changes them)")
+    for setting in dataclasses.fields(config):
+        stdout.print(f"  {setting.name} = {plain(getattr(config, setting.name))}")

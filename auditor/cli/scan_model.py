@@ -1,0 +1,149 @@
+"""`auditor scan model`: audit a diffusion model from its records to a verdict and a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auditor.cli.console import Debug, duration, plain, progress, stderr, stdout
+
+LONG_SCAN_SECONDS = 3600
+
+
+def scan_model(
+    model: Annotated[str, typer.Argument(help="A diffusers directory, or a hub id.")],
+    members: Annotated[Path, typer.Option(help="Records that the model was trained on.")],
+    nonmembers: Annotated[Path, typer.Option(help="Records like them that it never saw.")],
+    out: Annotated[Path, typer.Option(help="Directory for audit.json and the reports.")],
+    policy: Annotated[Path | None, typer.Option(help="Policy file (YAML), `auditor init`.")] = None,
+    attacks: Annotated[
+        str | None, typer.Option(help="Names by commas, or `all`; default: the shared bundle.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Configuration file (YAML).")] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="A model that saw neither split, such as the base before fine-tuning."),
+    ] = None,
+    lora: Annotated[Path | None, typer.Option(help="An adapter on top of MODEL.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, fp16, bf16.")] = "auto",
+    batch_size: Annotated[str, typer.Option(help="Images per forward call, or auto.")] = "auto",
+    resolution: Annotated[
+        int | None, typer.Option(help="Side in pixels; default: the model's own.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most N records of each split, at random.")
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Directory for observations.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ignore stored observations.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show cost and what these sizes can decide.")
+    ] = False,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Also write the named records to a private file.")
+    ] = False,
+    exit_zero: Annotated[
+        bool, typer.Option("--exit-zero", help="Exit 0 for every verdict.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print audit.json on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the verdict alone.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a long scan.")] = False,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Read pickled weights (weights only).")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Audit a diffusion model: which of its training records does it give away?
+
+    Example: auditor scan model ./model --members ./train --nonmembers ./holdout --out audit
+    """
+    from auditor.scan import ScanOptions, plan_scan, run_scan
+
+    options = ScanOptions(
+        model=model,
+        members=members,
+        nonmembers=nonmembers,
+        out=out,
+        policy=policy,
+        attacks=_names(attacks),
+        config=config,
+        reference=reference,
+        lora=lora,
+        device=device,
+        precision=precision,
+        batch_size=_batch_size(batch_size),
+        resolution=resolution,
+        seed=seed,
+        limit=limit,
+        cache=cache,
+        fresh=fresh,
+        reveal=reveal,
+        allow_pickle=allow_pickle,
+    )
+    shown = progress(quiet=quiet or as_json)
+    try:
+        prepared = plan_scan(options, shown)
+        if dry_run or (stderr.is_terminal and not yes):
+            outlook = prepared.outlook()
+            if dry_run:
+                shown.finish()
+                _print_outlook(outlook, as_json=as_json)
+                raise typer.Exit(0)
+            if outlook.seconds > LONG_SCAN_SECONDS:
+                shown.finish()
+                typer.confirm(
+                    f"This scan will take about {duration(outlook.seconds)}. Go on?", abort=True
+                )
+        result = run_scan(prepared, shown)
+    finally:
+        shown.finish()
+    if as_json:
+        typer.echo(result.paths["json"].read_text(encoding="utf-8"))
+    else:
+        from auditor.cli.summary import print_summary
+
+        print_summary(result, quiet=quiet)
+    raise typer.Exit(0 if exit_zero else result.record.verdict.exit_code)
+
+
+def _names(attacks: str | None) -> tuple[str, ...] | None:
+    if attacks is None:
+        return None
+    return tuple(name.strip() for name in attacks.split(",") if name.strip())
+
+
+def _batch_size(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise typer.BadParameter(f"'{text}' is neither `auto` nor a positive number")
+    return int(text)
+
+
+def _print_outlook(outlook, *, as_json: bool) -> None:  # noqa: ANN001
+    import dataclasses
+    import json
+
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(outlook), indent=2))
+        return
+    o = outlook
+    stdout.print(f"[bold]Attacks[/]   {', '.join(o.attacks)}")
+    for skipped, reason in o.inapplicable.items():
+        stdout.print(f"          not {plain(skipped)}: {plain(reason)}")
+    stdout.print(
+        f"[bold]Records[/]   {o.n_members:,} members and {o.n_nonmembers:,} nonmembers evaluated, "
+        f"{o.n_calibration:,} set aside for calibration"
+    )
+    stdout.print(
+        f"[bold]Calls[/]     {o.calls_per_record} a record, {o.n_calls:,} in all "
+        f"({o.n_control_calls:,} of them for controls)"
+    )
+    stdout.print(f"[bold]Time[/]      about {duration(o.seconds)} on {o.device}")
+    stdout.print(f"[bold]Memory[/]    about {o.memory_mb:,.0f} MB with batches of {o.batch_size}")
+    stdout.print("[bold]What these sizes can decide[/]")
+    for line in o.reachable:
+        stdout.print(f"  {plain(line)}")

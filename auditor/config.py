@@ -1,0 +1,81 @@
+"""The configuration file of a scan: what the command line leaves out, and per-attack settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from attacks.errors import PolicyError, did_you_mean
+from auditor.records import ReadOptions
+
+
+class ScanConfig(BaseModel):
+    """The configuration of a scan, as written by `auditor init`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attacks: tuple[str, ...] | None = None
+    """Names of the attacks to run; the default is the shared bundle."""
+    attack_options: dict[str, dict[str, Any]] = {}
+    """Attack name -> settings that differ from the paper's defaults."""
+    records: ReadOptions = ReadOptions()
+    """Columns and limits of reading."""
+    n_train: int | None = None
+    """Records that the model was trained on, to extrapolate a bound to all of them."""
+    tester: str | None = None
+    """Name to print in the report's signature field."""
+
+
+TEMPLATE = """\
+# auditor configuration. Every line is optional; what is commented out shows the default.
+
+# attacks: [loss, pia, pian, sima, secmi]   # `auditor list` shows all of them
+
+# attack_options:            # settings that differ from the published defaults
+#   pia:
+#     timestep: 200
+
+# records:
+#   image_column: image      # column with the image (Parquet) or its path (JSONL, CSV)
+#   text_column: text        # column with the caption
+#   subject_column: person   # one person, several records: the unit becomes the person
+#   split_column: split      # one data set with both splits
+#   member_split: train
+#   nonmember_split: test
+
+# n_train: 50000             # all training records, to extrapolate a bound to them
+# tester: ...                # name printed in the report's signature field
+"""
+
+
+def load_config(path: Path | None) -> ScanConfig:
+    """Read a configuration file; None gives the defaults.
+
+    Raises PolicyError that names the file, the key and the nearest known key.
+    """
+    if path is None:
+        return ScanConfig()
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PolicyError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PolicyError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from error
+    if found is not None and not isinstance(found, dict):
+        raise PolicyError(f"{path} must hold keys and values; `auditor init` writes an example")
+    try:
+        return ScanConfig(**(found or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            known = [f.name for f in dataclasses.fields(ReadOptions)]
+            if len(first["loc"]) == 1:
+                known = list(ScanConfig.model_fields)
+            hint = did_you_mean(str(first["loc"][-1]), known)
+            raise PolicyError(f"{path}: unknown key '{where}'; {hint}") from None
+        raise PolicyError(f"{path}: '{where}': {first['msg']}") from None

@@ -1,0 +1,155 @@
+"""All controls of a membership scan, in one place.
+
+Controls use at most 128 records each on the target, on a re-initialised copy and on the
+fine-tuned copy; the blind baseline never sees the target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.observations import Calibration, NoiseError, Observations
+from attacks.registry import attack
+from attacks.results import ControlResult
+from auditor.controls.blind import blind_baseline
+from auditor.controls.competence import competence
+from auditor.controls.negative import random_half, separates
+from auditor.controls.positive import Setting, positive_control
+from auditor.controls.sampling import draw
+from auditor.observe.noise import noise
+from auditor.progress import Progress
+from auditor.records import Record
+from auditor.scoring import Scores, score_all
+
+if TYPE_CHECKING:
+    from auditor.scan import PreparedScan
+
+MOST_RECORDS = 128
+"""Records that one control may use."""
+
+
+@dataclass(frozen=True)
+class Controls:
+    """Outcomes of all controls."""
+
+    results: tuple[ControlResult, ...]
+    caught_at: dict[str, int | None]
+    """Attack -> smallest dose at which the positive control was caught."""
+    blind_score: NDArray[np.float64] | None
+    """(n,) score of a classifier that never saw the target, in the order of the records."""
+
+
+def run_controls(
+    scan: PreparedScan,
+    records: tuple[Record, ...],
+    is_member: NDArray[np.bool_],
+    observations: Observations,
+    scores: Scores,
+    reference: Observations | None,
+    calibration: Calibration | None,
+    progress: Progress,
+) -> Controls:
+    """Run every control on the evaluated records (n,), in the order of the scores."""
+    seed = scan.options.seed
+    nonmembers = [r for r, m in zip(records, is_member, strict=True) if not m]
+    members = [r for r, m in zip(records, is_member, strict=True) if m]
+    progress.stage("control: random weights", MOST_RECORDS)
+    fresh, fresh_scores, fresh_members = _fresh_copy(scan, members, nonmembers, calibration)
+    results = [
+        _competence(scan, records, is_member, observations, fresh, fresh_members, nonmembers),
+        separates(
+            "negative",
+            "One half of the nonmembers against the other",
+            {name: values[~is_member] for name, values in scores.items()},
+            random_half([r.id for r in nonmembers], seed),
+            seed,
+        ),
+        separates(
+            "random weights",
+            "Members against nonmembers in the same network with random weights",
+            fresh_scores,
+            fresh_members,
+            seed,
+        ),
+    ]
+    base: Scores | None = None
+    if reference is not None:
+        base, _ = score_all(scan.plan, reference, calibration)
+        what = "Members against nonmembers in the reference model"
+        results.append(separates("reference", what, base, is_member, seed))
+        base = {name: values[~is_member] for name, values in base.items()}
+    progress.stage("control: blind baseline", 1, "steps")
+    blind = blind_baseline(members, nonmembers, seed=seed)
+    results.append(blind.control)
+    progress.stage("control: planted records", 4, "doses")
+    planted = positive_control(_setting(scan, calibration), nonmembers, base)
+    results.append(planted.result)
+    is_scored = all(record.id in blind.scores for record in records)
+    blind_score = np.array([blind.scores[r.id] for r in records]) if is_scored else None
+    return Controls(tuple(results), planted.caught_at, blind_score)
+
+
+def _setting(scan: PreparedScan, calibration: Calibration | None) -> Setting:
+    return Setting(
+        target=scan.target,
+        executor=scan.executor,
+        cache=scan.cache,
+        plan=scan.plan,
+        calibration=calibration,
+        seed=scan.options.seed,
+        max_dose=scan.policy.accepted_dose,
+        fpr=scan.policy.rules.identified.fpr,
+    )
+
+
+def _fresh_copy(
+    scan: PreparedScan,
+    members: list[Record],
+    nonmembers: list[Record],
+    calibration: Calibration | None,
+) -> tuple[Observations, Scores, NDArray[np.bool_]]:
+    """Observations and scores of a re-initialised copy on at most 64 + 64 records."""
+    seed = scan.options.seed
+    half = MOST_RECORDS // 2
+    chosen = draw(members, half, seed, "fresh") + draw(nonmembers, half, seed, "fresh")
+    copy = scan.target.reinitialised(seed)
+    requests = (*scan.plan.requests, *_curve(scan))
+    observations = scan.executor.observe(copy, chosen, requests, None)
+    scores, _ = score_all(scan.plan, observations, calibration)
+    return observations, scores, np.arange(len(chosen)) < min(half, len(members))
+
+
+def _curve(scan: PreparedScan) -> tuple[NoiseError, ...]:
+    """The timesteps at which competence is judged: 100, 200, ... of a schedule of 1,000."""
+    return tuple(NoiseError(t=t) for t in scan.target.capabilities.scaled(*range(100, 1000, 100)))
+
+
+def _competence(
+    scan: PreparedScan,
+    records: tuple[Record, ...],
+    is_member: NDArray[np.bool_],
+    observations: Observations,
+    fresh: Observations,
+    fresh_members: NDArray[np.bool_],
+    nonmembers: list[Record],
+) -> ControlResult:
+    curve = _curve(scan)
+    chosen = draw(nonmembers, MOST_RECORDS, scan.options.seed, "competence")
+    if all(request in observations for request in curve):
+        place = {record.id: i for i, record in enumerate(records)}
+        index = [place[record.id] for record in chosen]
+        own = np.stack([observations[r][index] for r in curve], axis=1)
+    else:
+        found = scan.executor.observe(scan.target, chosen, curve, scan.cache)
+        own = np.stack([found[r] for r in curve], axis=1)
+    shape = scan.target.input_shape
+    power = [
+        [np.square(noise(scan.options.seed, r.id, q.t, 0, shape)).mean() for q in curve]
+        for r in chosen
+    ]
+    other = np.stack([fresh[r][~fresh_members] for r in curve], axis=1)
+    return competence(own, other, np.asarray(power))

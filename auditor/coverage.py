@@ -1,0 +1,28 @@
+"""Which attack classes an audit covered: the list of EDPB Opinion 28/2024, paragraph 55."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attacks.results import MembershipFinding
+from reports.crosswalk import coverage_classes
+from reports.record import Coverage
+
+
+def coverage(findings: Sequence[MembershipFinding]) -> tuple[Coverage, ...]:
+    """One row a class, in the order of the opinion; a row without a result is never `tested`."""
+    names = tuple(finding.attack for finding in findings)
+    rows = []
+    for known in coverage_classes():
+        tested = names if known.id == "membership-inference" else ()
+        count = f"{len(tested)} attack{'s' if len(tested) != 1 else ''} gave a result"
+        rows.append(
+            Coverage(
+                id=known.id,
+                name=known.name,
+                status="tested" if tested else "not tested",
+                reason=count if tested else "no attack of this class was run",
+                results=tested,
+            )
+        )
+    return tuple(rows)

@@ -1,0 +1,174 @@
+"""The local executor: shards of records through one device, cached, resumable."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from attacks.errors import TargetError
+from attacks.observations import Observations, Request, with_requirements
+from attacks.protocols import NoisePredictor
+from auditor.observe.cache import Cache, shard_key
+from auditor.observe.diffusion import ShardObserver
+from auditor.progress import Progress
+from auditor.records import Record
+
+SHARD_RECORDS = 128
+"""Records in a shard: the unit of resume."""
+
+
+@dataclass
+class Usage:
+    """What a run has used so far."""
+
+    n_calls: int = 0
+    """Forward calls made, in images."""
+    n_calls_cached: int = 0
+    """Forward calls answered from the cache."""
+    observe_seconds: float = 0.0
+
+
+@dataclass
+class LocalExecutor:
+    """Runs shards one after another on the predictor's device.
+
+    When memory runs out the batch halves and the shard starts again.
+    """
+
+    seed: int
+    batch_size: int
+    progress: Progress = field(default_factory=Progress)
+    usage: Usage = field(default_factory=Usage)
+
+    def observe(
+        self,
+        predictor: NoisePredictor,
+        records: Sequence[Record],
+        requests: Sequence[Request],
+        cache: Cache | None,
+    ) -> Observations:
+        """Answers for all records, axis 0 in their order; finished shards come from the cache."""
+        complete = with_requirements(requests)
+        parts: dict[Request, list[NDArray[np.floating]]] = {r: [] for r in complete}
+        for start in range(0, len(records), SHARD_RECORDS):
+            shard = records[start : start + SHARD_RECORDS]
+            answers = self._shard(predictor, shard, complete, cache)
+            for request in complete:
+                parts[request].append(answers[request])
+            self.progress.advance(len(shard))
+        return {r: np.concatenate(arrays) if arrays else np.empty(0) for r, arrays in parts.items()}
+
+    def _shard(
+        self,
+        predictor: NoisePredictor,
+        shard: Sequence[Record],
+        requests: Sequence[Request],
+        cache: Cache | None,
+    ) -> dict[Request, NDArray[np.floating]]:
+        name = shard_key([record.id for record in shard])
+        answers: dict[Request, NDArray[np.floating]] = {}
+        for request in requests if cache else ():
+            stored = cache.load(request, name) if cache else None
+            if stored is not None and len(stored) == len(shard):
+                answers[request] = stored
+        wanted = with_requirements(r for r in requests if r not in answers)
+        made = self.usage.n_calls
+        fresh = self._compute(predictor, shard, wanted, cache) if wanted else {}
+        planned = sum(r.calls for r in requests) * len(shard)
+        self.usage.n_calls_cached += max(0, planned - (self.usage.n_calls - made))
+        for request, answer in fresh.items():
+            if request not in answers:
+                answers[request] = answer
+                if cache:
+                    cache.store(request, name, answer)
+        return answers
+
+    def _compute(
+        self,
+        predictor: NoisePredictor,
+        shard: Sequence[Record],
+        requests: Sequence[Request],
+        cache: Cache | None,
+    ) -> dict[Request, NDArray[np.floating]]:
+        images = [record.open() for record in shard]
+        while True:
+            observer = ShardObserver(
+                predictor=predictor,
+                images=images,
+                captions=[record.caption or "" for record in shard],
+                ids=[record.id for record in shard],
+                batch_size=self.batch_size,
+                seed=self.seed,
+                on_calls=self._count,
+            )
+            try:
+                answers = observer.observe(requests)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._halve(cache, error)
+                continue
+            _check_finite(answers)
+            return answers
+
+    def _count(self, rows: int) -> None:
+        self.usage.n_calls += rows
+
+    def _halve(self, cache: Cache | None, error: BaseException) -> None:
+        if self.batch_size == 1:
+            raise TargetError(
+                "out of memory with a single image; use --precision bf16, a smaller "
+                "--resolution, or another --device"
+            ) from error
+        self.batch_size //= 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self.progress.note(f"out of memory: going on with batches of {self.batch_size}")
+        if cache:
+            cache.store_batch_size(self.batch_size)
+
+
+def uncached(executor: LocalExecutor) -> LocalExecutor:
+    """The same executor without progress, for controls."""
+    return dataclasses.replace(executor, progress=Progress())
+
+
+def automatic_batch_size(predictor: NoisePredictor) -> int:
+    """A batch that suits the device: by input size on a CPU, by free memory on a GPU.
+
+    A function of the device and the input shape alone, so that runs can be repeated.
+    """
+    _, height, width = predictor.input_shape
+    device = torch.device(predictor.device)
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        per_image = 64 * 2**20 + height * width * 2**16  # measured order of a large U-Net in fp32
+        rows = int(total * 0.6 // per_image)
+    else:
+        rows = 2**14 // (height * width)
+    return 2 ** int(np.log2(min(max(rows, 1), 256)))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a GPU or a CPU."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
+    )
+
+
+def _check_finite(answers: dict[Request, NDArray[np.floating]]) -> None:
+    for request, answer in answers.items():
+        bad = ~np.isfinite(answer.reshape(len(answer), -1)).all(axis=1)
+        if bad.any():
+            raise TargetError(
+                f"the model gave NaN or infinity on {int(bad.sum())} of {len(answer)} records "
+                f"({request.kind}); use --precision fp32, and check that the weights are complete"
+            )

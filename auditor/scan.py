@@ -1,0 +1,316 @@
+"""The flow of a scan, on one page.
+
+    records --observe--> observations --score--> scores --evaluate--> findings --judge--> verdict
+
+`plan_scan` reads everything that can be wrong before any work is done; `run_scan` does the work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.errors import UsageError
+from attacks.observations import Calibration, Observations
+from attacks.registry import attack, default_attacks
+from attacks.registry import names as attack_names
+from auditor.config import ScanConfig, load_config
+from auditor.controls.suite import Controls, run_controls
+from auditor.evaluate import AttackEntry, Evaluation, RecordTable, evaluate
+from auditor.judge import judge
+from auditor.observe.cache import Cache, default_cache
+from auditor.observe.executor import LocalExecutor, automatic_batch_size
+from auditor.observe.plan import Plan, make_plan
+from auditor.outlook import Outlook, look_ahead
+from auditor.policy import Policy, load_policy, preset_policy
+from auditor.progress import Progress
+from auditor.records import (
+    ProjectKey,
+    Record,
+    Splits,
+    load_or_create_project_key,
+    load_splits,
+)
+from auditor.scoring import Scores, calibrated, difference, score_all
+from auditor.targets.diffusion import DiffusionTarget
+from auditor.targets.loading import open_target
+from reports.record import AuditRecord
+
+CALIBRATION_SHARE = 0.2
+"""Share of both splits that fitted attacks are fitted on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanOptions:
+    """Everything that `auditor scan model` can be told, under the same names."""
+
+    model: str
+    members: Path
+    nonmembers: Path
+    out: Path
+    policy: Path | None = None
+    attacks: tuple[str, ...] | None = None
+    config: Path | None = None
+    reference: str | None = None
+    lora: Path | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+    """Images per forward call; None chooses by device."""
+    resolution: int | None = None
+    seed: int = 0
+    limit: int | None = None
+    cache: Path | None = None
+    fresh: bool = False
+    reveal: bool = False
+    allow_pickle: bool = False
+
+
+@dataclass
+class PreparedScan:
+    """A scan whose inputs have been read and found sound."""
+
+    options: ScanOptions
+    policy: Policy
+    config: ScanConfig
+    splits: Splits
+    target: DiffusionTarget
+    reference: DiffusionTarget | None
+    plan: Plan
+    executor: LocalExecutor
+    cache: Cache
+    key: ProjectKey
+    started: datetime
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def evaluated(self) -> tuple[Record, ...]:
+        """Members and nonmembers that are evaluated, ordered by content id."""
+        return tuple(sorted(self.splits.members + self.splits.nonmembers, key=lambda r: r.id))
+
+    def outlook(self) -> Outlook:
+        """Cost, and which verdicts these sample sizes can reach."""
+        return look_ahead(self)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the wall seconds of a block to a stage."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            passed = time.perf_counter() - began
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + passed
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """What a scan leaves behind."""
+
+    record: AuditRecord
+    paths: dict[str, Path]
+    """Format -> file."""
+    evaluation: Evaluation
+    records: tuple[Record, ...]
+    """Evaluated records, private."""
+    published_ids: tuple[str, ...]
+    """Their ids in the reports, in the same order."""
+
+
+def scan_model(options: ScanOptions, progress: Progress | None = None) -> ScanResult:
+    """Audit a diffusion model; the Python twin of `auditor scan model`.
+
+    Raises UsageError (and its kinds) for anything that the caller can fix. An interrupted scan
+    continues when it is called again with the same options.
+    """
+    progress = progress or Progress()
+    return run_scan(plan_scan(options, progress), progress)
+
+
+def plan_scan(options: ScanOptions, progress: Progress) -> PreparedScan:
+    """Read policy, configuration, records and model, and plan the pass over them."""
+    started = datetime.now(UTC)
+    seconds: dict[str, float] = {}
+    policy = load_policy(options.policy) if options.policy else preset_policy("default")
+    config = load_config(options.config)
+    names = _chosen(options, config)
+    _check_out(options.out)
+    began = time.perf_counter()
+    splits = load_splits(
+        options.members,
+        options.nonmembers,
+        options=config.records,
+        calibration_share=CALIBRATION_SHARE
+        if any(attack(name).MANIFEST.fitted for name in names)
+        else 0.0,
+        limit=options.limit,
+        seed=options.seed,
+        on_progress=_reading(progress),
+    )
+    seconds["read records"] = time.perf_counter() - began
+    began = time.perf_counter()
+    target = _open(options, options.model, options.lora)
+    reference = _open(options, options.reference, None) if options.reference else None
+    seconds["load model"] = time.perf_counter() - began
+    target.capabilities = dataclasses.replace(
+        target.capabilities, has_captions=splits.has_captions
+    )
+    plan = make_plan(names, target.capabilities, config.attack_options)
+    if not plan.configs:
+        reasons = "; ".join(f"{skipped.attack}: {skipped.reason}" for skipped in plan.inapplicable)
+        raise UsageError(f"none of the chosen attacks can run on this target ({reasons})")
+    cache = Cache(options.cache or default_cache(), target.key, options.seed, options.fresh)
+    batch_size = options.batch_size or cache.batch_size() or automatic_batch_size(target)
+    cache.store_batch_size(batch_size)
+    return PreparedScan(
+        options=options,
+        policy=policy,
+        config=config,
+        splits=splits,
+        target=target,
+        reference=reference,
+        plan=plan,
+        executor=LocalExecutor(options.seed, batch_size, progress),
+        cache=cache,
+        key=load_or_create_project_key(
+            options.out.absolute().parent / ".auditor" / "project.key"
+        ),
+        started=started,
+        seconds=seconds,
+    )
+
+
+def run_scan(scan: PreparedScan, progress: Progress) -> ScanResult:
+    """Observe, score, control, evaluate, judge, and write everything into `out`."""
+    from auditor.assemble import assemble, write_outputs
+
+    records = scan.evaluated
+    is_member = np.isin([r.id for r in records], [r.id for r in scan.splits.members])
+    with scan.timed("observe"):
+        progress.stage("observing the target", len(records))
+        observations = scan.executor.observe(
+            scan.target, records, scan.plan.requests, scan.cache
+        )
+        calibration = _calibrate(scan, progress)
+        reference = _observe_reference(scan, records, progress)
+    scores, dropped = score_all(scan.plan, observations, calibration)
+    paired: Scores = {}
+    if reference is not None:
+        base, _ = score_all(scan.plan, reference, calibration)
+        paired = {calibrated(name): values for name, values in difference(scores, base).items()}
+    with scan.timed("controls"):
+        controls = run_controls(
+            scan, records, is_member, observations, scores, reference, calibration, progress
+        )
+    with scan.timed("evaluate"):
+        progress.stage("evaluating", 1, "step")
+        published = tuple(scan.key.publish(record.id) for record in records)
+        evaluation = evaluate(
+            scores | paired,
+            _table(records, published, is_member, controls),
+            _entries(scan, scores | paired, controls),
+            scan.policy,
+            seed=scan.options.seed,
+        )
+        judgement = judge(evaluation, controls.results, scan.policy, n_train=scan.config.n_train)
+    record = assemble(
+        scan, judgement, controls, observations, records, is_member, scan.plan.inapplicable + dropped
+    )
+    record, paths = write_outputs(scan, record, scores | paired, records, published, is_member)
+    return ScanResult(record, paths, evaluation, records, published)
+
+
+def _chosen(options: ScanOptions, config: ScanConfig) -> tuple[str, ...]:
+    names = options.attacks or config.attacks
+    if names is None:
+        return tuple(found.MANIFEST.name for found in default_attacks())
+    if "all" in names:
+        return attack_names()
+    if not names:
+        raise UsageError("no attack was named; `auditor list` shows them")
+    for name in names:
+        attack(name)
+    return tuple(dict.fromkeys(names))
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file; pass a directory")
+
+
+def _open(options: ScanOptions, model: str, lora: Path | None) -> DiffusionTarget:
+    return open_target(
+        model,
+        device=options.device,
+        precision=options.precision,
+        resolution=options.resolution,
+        lora=lora,
+        allow_pickle=options.allow_pickle,
+    )
+
+
+def _reading(progress: Progress):  # noqa: ANN202
+    progress.stage("reading records", 0)
+    return lambda done, total=0: None
+
+
+def _calibrate(scan: PreparedScan, progress: Progress) -> Calibration | None:
+    members, nonmembers = scan.splits.calibration_members, scan.splits.calibration_nonmembers
+    if not members or not nonmembers:
+        return None
+    records = sorted(members + nonmembers, key=lambda r: r.id)
+    progress.stage("observing the calibration part", len(records))
+    found = scan.executor.observe(scan.target, records, scan.plan.requests, scan.cache)
+    return Calibration(found, np.isin([r.id for r in records], [r.id for r in members]))
+
+
+def _observe_reference(
+    scan: PreparedScan, records: tuple[Record, ...], progress: Progress
+) -> Observations | None:
+    if scan.reference is None:
+        return None
+    progress.stage("observing the reference", len(records))
+    cache = dataclasses.replace(scan.cache, target_key=scan.reference.key)
+    return scan.executor.observe(scan.reference, records, scan.plan.requests, cache)
+
+
+def _entries(scan: PreparedScan, scores: Scores, controls: Controls) -> dict[str, AttackEntry]:
+    entries = {}
+    for name in scores:
+        base = name.removesuffix(calibrated(""))
+        entries[name] = AttackEntry(
+            manifest=attack(base).MANIFEST,
+            cost=scan.plan.cost(base),
+            positive_control_dose=controls.caught_at.get(name),
+            variant="" if base == name else "paired with the reference",
+        )
+    return entries
+
+
+def _table(
+    records: tuple[Record, ...],
+    published: tuple[str, ...],
+    is_member: NDArray[np.bool_],
+    controls: Controls,
+) -> RecordTable:
+    subjects = [record.subject for record in records]
+    has_subjects = any(subject is not None for subject in subjects)
+    units = [s if s is not None else f"record {r.id}" for s, r in zip(subjects, records, strict=True)]
+    return RecordTable(
+        record_ids=published,
+        is_member=is_member,
+        multiplicity=np.array([record.multiplicity for record in records]),
+        colours=tuple(record.colour for record in records),
+        sizes=tuple(f"{record.width} x {record.height}" for record in records),
+        subjects=np.array(units) if has_subjects else None,
+        blind_score=controls.blind_score,
+    )
+

@@ -1,0 +1,47 @@
+"""Scores of every planned attack from one set of observations."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.errors import Inapplicable, InternalError
+from attacks.observations import Calibration, Observations
+from attacks.registry import attack
+from attacks.results import PlannedAttack
+from auditor.observe.plan import Plan
+
+Scores = dict[str, NDArray[np.float64]]
+"""Attack name -> (n,) scores, higher is more likely a member."""
+
+
+def score_all(
+    plan: Plan, observations: Observations, calibration: Calibration | None
+) -> tuple[Scores, tuple[PlannedAttack, ...]]:
+    """Scores by attack, and the attacks that turned out not to be applicable.
+
+    Raises InternalError if an attack returns something other than finite scores (n,).
+    """
+    scores: Scores = {}
+    dropped: list[PlannedAttack] = []
+    n_records = len(next(iter(observations.values())))
+    for name, config in plan.configs.items():
+        try:
+            found = np.asarray(attack(name).score(observations, config, calibration), dtype=float)
+        except Inapplicable as reason:
+            dropped.append(PlannedAttack(name, str(reason)))
+            continue
+        if found.shape != (n_records,) or not np.isfinite(found).all():
+            raise InternalError(f"attack '{name}' did not return {n_records} finite scores")
+        scores[name] = found
+    return scores, tuple(dropped)
+
+
+def difference(scores: Scores, reference: Scores) -> Scores:
+    """Scores calibrated by the same attack on a reference model that saw neither split."""
+    return {name: values - reference[name] for name, values in scores.items() if name in reference}
+
+
+def calibrated(name: str) -> str:
+    """Name of the variant of an attack that is paired with the reference model."""
+    return f"{name}-vs-reference"

@@ -1,0 +1,62 @@
+"""Text conditioning: captions to what a U-Net takes beside its input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Conditioning:
+    """Conditioning of n texts; rows are chosen with `rows`."""
+
+    hidden: Tensor
+    """(n, tokens, d) hidden states of the text encoder."""
+    pooled: Tensor | None = None
+    """(n, d2) pooled embedding (SDXL)."""
+    time_ids: Tensor | None = None
+    """(n, 6) original size, crop and target size (SDXL)."""
+
+    def rows(self, index: Tensor) -> Conditioning:
+        """The conditioning of the texts at these positions, repeats allowed."""
+        return Conditioning(
+            self.hidden[index],
+            None if self.pooled is None else self.pooled[index],
+            None if self.time_ids is None else self.time_ids[index],
+        )
+
+    def arguments(self, dtype: torch.dtype) -> dict[str, Any]:
+        """Keyword arguments for a U-Net's forward."""
+        given: dict[str, Any] = {"encoder_hidden_states": self.hidden.to(dtype)}
+        if self.pooled is not None and self.time_ids is not None:
+            given["added_cond_kwargs"] = {
+                "text_embeds": self.pooled.to(dtype),
+                "time_ids": self.time_ids.to(dtype),
+            }
+        return given
+
+
+def embed_texts(pipeline: Any, texts: Sequence[str], resolution: int) -> Conditioning:
+    """Conditioning of texts through the pipeline's own `encode_prompt`, without guidance.
+
+    pipeline: a StableDiffusionPipeline or StableDiffusionXLPipeline (text part only).
+    """
+    encoder = pipeline.text_encoder if pipeline.text_encoder is not None else pipeline.text_encoder_2
+    device = next(encoder.parameters()).device
+    with torch.no_grad():
+        encoded = pipeline.encode_prompt(
+            prompt=list(texts),
+            device=device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=False,
+        )
+    if len(encoded) == 2:
+        return Conditioning(encoded[0].float())
+    hidden, _, pooled, _ = encoded
+    size = (resolution, resolution)
+    time_ids = torch.tensor([[*size, 0, 0, *size]], dtype=torch.float32, device=device)
+    return Conditioning(hidden.float(), pooled.float(), time_ids.expand(len(texts), -1))

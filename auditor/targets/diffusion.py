@@ -1,0 +1,206 @@
+"""A diffusion pipeline as an audit target: it predicts noise, and it can be fine-tuned."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from attacks.errors import TargetError
+from attacks.manifest import Capabilities
+from attacks.protocols import Dose
+from auditor.targets.conditioning import Conditioning, embed_texts
+from auditor.targets.layout import Layout
+from auditor.targets.parametrisation import coefficients, to_epsilon
+
+
+class DiffusionTarget:
+    """A loaded pipeline: NoisePredictor and Trainable of `attacks.protocols`.
+
+    Predictions are plain conditional ones (guidance scale 1) in eval mode; latents are the mode
+    of the autoencoder's posterior. Networks other than the U-Net run in float32.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        parts: dict[str, Any],
+        *,
+        hashes: dict[str, str],
+        device: torch.device,
+        dtype: torch.dtype,
+        resolution: int | None,
+        adapter: str | None,
+    ):
+        self.layout = layout
+        self.hashes = hashes
+        self.device = device
+        self.dtype = dtype
+        self.adapter = adapter
+        self.unet = parts["unet"].to(device, dtype).eval().requires_grad_(False)
+        self.vae = parts.get(layout.vae) if layout.vae else None
+        if self.vae is not None:
+            self.vae = self.vae.to(device).eval().requires_grad_(False)
+        self._text = _text_pipeline(parts, layout, device)
+        self.alphas_cumprod = _noise_schedule(parts["scheduler"])
+        self.coefficients = coefficients(self.alphas_cumprod, device)
+        self._size = self._image_size(resolution)
+        factor = self._vae_factor
+        channels = self.unet.config.in_channels
+        self.input_shape = (channels, self._size[0] // factor, self._size[1] // factor)
+        self.capabilities = Capabilities(
+            family="diffusion",
+            architecture=layout.pipeline,
+            is_latent=self.vae is not None,
+            is_text_conditional=self._text is not None,
+            n_timesteps=len(self.alphas_cumprod),
+            resolution=min(self._size),
+        )
+
+    @property
+    def n_parameters(self) -> int:
+        """Parameters of the U-Net."""
+        return sum(p.numel() for p in self.unet.parameters())
+
+    @property
+    def key(self) -> str:
+        """Hash of all that decides an observation of this target, apart from the request."""
+        facts = {
+            "weights": self.hashes,
+            "scheduler": dict(self.layout.scheduler_config),
+            "size": self._size,
+            "precision": str(self.dtype),
+            "device": self.device.type,
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+    def prepare(self, images: Sequence[Image.Image], crop: float = 1.0) -> Tensor:
+        """(n, c, h, w) clean inputs: pixels in [-1, 1], or scaled latents."""
+        mode = "L" if self.vae is None and self.input_shape[0] == 1 else "RGB"
+        pixels = np.stack([_to_array(_fit(i.convert(mode), self._size, crop)) for i in images])
+        inputs = torch.from_numpy(pixels).to(self.device) * 2 - 1
+        if self.vae is None:
+            return inputs
+        with torch.no_grad():
+            latents = self.vae.encode(inputs).latent_dist.mode()
+        return (latents - self._vae_shift) * self.vae.config.scaling_factor
+
+    def decode(self, inputs: Tensor) -> Tensor:
+        """(n, channels, height, width) images in [0, 1] of clean inputs."""
+        if self.vae is not None:
+            with torch.no_grad():
+                latents = inputs / self.vae.config.scaling_factor + self._vae_shift
+                inputs = self.vae.decode(latents).sample
+        return (inputs / 2 + 0.5).clamp(0, 1)
+
+    def embed(self, captions: Sequence[str]) -> Conditioning | None:
+        """Conditioning of captions; None if the model takes no text."""
+        return embed_texts(self._text, captions, self._size[0]) if self._text else None
+
+    def native(self, inputs: Tensor, timesteps: Tensor, conditioning: Conditioning | None) -> Tensor:
+        """(n, c, h, w) what the U-Net itself predicts, in float32."""
+        given = {} if conditioning is None else conditioning.arguments(self.unet.dtype)
+        return self.unet(inputs.to(self.unet.dtype), timesteps, **given).sample.float()
+
+    def predict(
+        self, inputs: Tensor, timesteps: Tensor, conditioning: Conditioning | None
+    ) -> Tensor:
+        """(n, c, h, w) predicted noise eps in float32; one forward call per row."""
+        with torch.no_grad():
+            output = self.native(inputs, timesteps, conditioning)
+        at = self.coefficients.at(timesteps)
+        return to_epsilon(output, inputs, at, self.layout.prediction_type)
+
+    def reinitialised(self, seed: int) -> DiffusionTarget:
+        """The same architecture with fresh random weights in the U-Net."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            fresh = type(self.unet).from_config(self.unet.config)
+        return self.with_unet(fresh.to(self.device, self.dtype).eval().requires_grad_(False))
+
+    def with_unet(self, unet: Any) -> DiffusionTarget:
+        """A view of this target with another U-Net; everything else is shared."""
+        twin = copy.copy(self)
+        twin.unet = unet
+        return twin
+
+    def finetune(
+        self, inputs: Tensor, conditioning: Any, *, doses: Sequence[int], seed: int
+    ) -> Iterator[Dose]:
+        """A copy trained on the inputs, yielded at each cumulative dose (ascending)."""
+        from auditor.targets.finetuning import finetune
+
+        yield from finetune(self, inputs, conditioning, doses=doses, seed=seed)
+
+    @property
+    def _vae_factor(self) -> int:
+        return 1 if self.vae is None else 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def _vae_shift(self) -> float:
+        return getattr(self.vae.config, "shift_factor", None) or 0.0 if self.vae else 0.0
+
+    def _image_size(self, resolution: int | None) -> tuple[int, int]:
+        native = self.unet.config.sample_size
+        if resolution is None and native is None:
+            raise TargetError("the U-Net states no sample size; pass --resolution")
+        height, width = (native, native) if isinstance(native, int) else native or (0, 0)
+        size = (height * self._vae_factor, width * self._vae_factor)
+        if resolution is None:
+            return size
+        step = self._vae_factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
+        if resolution < step or resolution % step:
+            raise TargetError(f"--resolution {resolution} must be a positive multiple of {step}")
+        return (resolution, resolution)
+
+
+def _text_pipeline(parts: dict[str, Any], layout: Layout, device: torch.device) -> Any:
+    if layout.conditioning == "unconditional":
+        return None
+    import diffusers
+
+    from auditor.targets.loading import pipeline_parts
+
+    for part in ("text_encoder", "text_encoder_2"):
+        if parts.get(part) is not None:
+            parts[part] = parts[part].to(device).eval().requires_grad_(False)
+    given = pipeline_parts(parts, layout)
+    for part in ("unet", "vae"):
+        given[part] = parts[part]
+    if layout.conditioning == "sdxl":
+        given.setdefault("text_encoder", None)
+        given.setdefault("tokenizer", None)
+        return diffusers.StableDiffusionXLPipeline(**given)
+    return diffusers.StableDiffusionPipeline(**given)
+
+
+def _noise_schedule(scheduler: Any) -> NDArray[np.float64]:
+    values = getattr(scheduler, "alphas_cumprod", None)
+    if values is None:
+        raise TargetError(f"scheduler {type(scheduler).__name__} has no discrete noise schedule")
+    return np.asarray(values, dtype=np.float64)
+
+
+def _fit(image: Image.Image, size: tuple[int, int], crop: float) -> Image.Image:
+    """Cover `size` (height, width), cut the centre, then cut to `crop` of it and resize back."""
+    height, width = size
+    scale = max(width / image.width, height / image.height)
+    box_width, box_height = width / scale * crop, height / scale * crop
+    left, top = (image.width - box_width) / 2, (image.height - box_height) / 2
+    box = (left, top, left + box_width, top + box_height)
+    if image.size == (width, height) and crop == 1.0:
+        return image
+    return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
+
+
+def _to_array(image: Image.Image) -> NDArray[np.float32]:
+    array = np.asarray(image, dtype=np.float32) / 255
+    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)

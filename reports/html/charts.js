@@ -1,0 +1,27 @@
+// Replaces each static chart by a live one. No eval: expressions are interpreted from their syntax
+// tree, so that the content security policy can forbid code from strings. A chart that fails
+// keeps its static picture.
+for (const block of document.querySelectorAll("script[data-chart]")) {
+  const figure = document.getElementById(block.dataset.chart);
+  const live = figure.querySelector(".live");
+  figure.classList.add("is-live");
+  vegaEmbed(live, JSON.parse(block.textContent), {
+    mode: "vega-lite",
+    renderer: "svg",
+    actions: false,
+    ast: true,
+    expr: vega.expressionInterpreter,
+    defaultStyle: false,
+    tooltip: { disableDefaultStyle: true },
+  })
+    .then(() => {
+      const drawing = live.querySelector("svg");
+      drawing.setAttribute("aria-hidden", "true");
+      drawing.setAttribute("focusable", "false");
+    })
+    .catch((error) => {
+      figure.classList.remove("is-live");
+      live.replaceChildren();
+      console.error(error);
+    });
+}

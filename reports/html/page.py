@@ -1,0 +1,208 @@
+"""The HTML report: chooses what to show from the record and fills the template.
+
+Nothing here computes a statistic or decides anything; the verdict is printed as it was recorded.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from attacks.results import MembershipFinding, RuleResult
+from reports import crosswalk, text, wording
+from reports.html import charts, compiled
+from reports.html.gauge import gauge
+from reports.record import AuditRecord, Coverage
+
+MAX_BYTES = 2_000_000
+CHART_POINTS = (1200, 600, 250)
+"""ROC points in the whole page; the next budget is taken if the page comes out too big."""
+MAX_ROC_CHARTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageRow:
+    """One class of attack as the report prints it."""
+
+    clause: str
+    name: str
+    meaning: str
+    status: str
+    reason: str
+    results: tuple[str, ...]
+
+
+def render(record: AuditRecord) -> str:
+    """The whole page; self-contained, at most 2 MB."""
+    page = ""
+    for points in CHART_POINTS:
+        page = _page(record, points)
+        if len(page.encode("utf-8")) <= MAX_BYTES:
+            break
+    return page
+
+
+def coverage_rows(record: AuditRecord) -> tuple[CoverageRow, ...]:
+    """The six classes of paragraph 55, each accounted for, then whatever else was recorded.
+
+    A class is printed as tested only if a finding of this record stands behind it.
+    """
+    recorded = {row.id: row for row in record.coverage}
+    done = {finding.attack for finding in record.findings}
+    known = crosswalk.coverage_classes()
+    rows = [
+        _coverage_row(one.clause, one.name, one.meaning, recorded.get(one.id), done)
+        for one in known
+    ]
+    extra = [row for row in record.coverage if row.id not in {one.id for one in known}]
+    rows += [_coverage_row("", row.name, "", row, done) for row in extra]
+    return tuple(rows)
+
+
+def deciding_finding(record: AuditRecord) -> MembershipFinding | None:
+    """The finding that the first rule rests on; else the first one."""
+    by_name = {finding.attack: finding for finding in record.findings}
+    for rule in record.rules:
+        if rule.attack in by_name:
+            return by_name[rule.attack]
+    return record.findings[0] if record.findings else None
+
+
+def _coverage_row(
+    clause: str, name: str, meaning: str, row: Coverage | None, done: set[str]
+) -> CoverageRow:
+    if row is None:
+        return CoverageRow(clause, name, meaning, "not tested", "the record says nothing", ())
+    results = tuple(one for one in row.results if one in done)
+    if row.status == "tested" and not results:
+        reason = "recorded as tested, but no result in this record stands behind it"
+        return CoverageRow(clause, name, meaning, "not tested", reason, ())
+    return CoverageRow(clause, name, meaning, row.status, row.reason, results)
+
+
+def _page(record: AuditRecord, points: int) -> str:
+    style = _read("style.css")
+    script = compiled.script()
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            record=record,
+            main=deciding_finding(record),
+            ordered=_ordered(record),
+            coverage=coverage_rows(record),
+            rules=[(rule, gauge(rule)) for rule in record.rules],
+            citations=_citations(record),
+            frameworks=_cited_frameworks(record),
+            charts=_charts(record, points),
+            wording=wording,
+            marks=crosswalk.MARKS,
+            style=Markup(style),  # noqa: S704
+            script=Markup(script),  # noqa: S704
+            csp=_policy(style, script),
+        )
+    )
+
+
+def _ordered(record: AuditRecord) -> list[MembershipFinding]:
+    """The deciding finding first, the others as recorded."""
+    main = deciding_finding(record)
+    return sorted(record.findings, key=lambda finding: finding is not main)
+
+
+def _charts(record: AuditRecord, points: int) -> dict[str, Any]:
+    """Charts with their compiled forms: the ROC curves, the AUC overview, the loss curve."""
+    shown = _ordered(record)[:MAX_ROC_CHARTS]
+    most = max(24, points // max(len(shown), 1))
+    rocs = [
+        charts.roc_chart(finding, f"roc-{i}", min(most, 260))
+        for i, finding in enumerate(shown)
+        if finding.roc
+    ]
+    rule = next((rule for rule in record.rules if rule.rule == "auc"), None)
+    return {
+        "roc": [_compile(chart) for chart in rocs],
+        "auc": _compile(charts.auc_chart(record.findings, rule)) if record.findings else None,
+        "loss": _compile(charts.loss_chart(record.loss_curve)) if record.loss_curve else None,
+    }
+
+
+def _compile(chart: charts.Chart) -> dict[str, Any]:
+    return {
+        "chart": chart,
+        "spec": compiled.spec_json(chart),
+        "svg": compiled.static_svg(chart),
+    }
+
+
+def _citations(record: AuditRecord) -> tuple[crosswalk.Citation, ...]:
+    kinds = dict.fromkeys(finding.kind for finding in record.findings) or {"membership": None}
+    return tuple(row for kind in kinds for row in crosswalk.citations(kind))
+
+
+def _cited_frameworks(record: AuditRecord) -> tuple[crosswalk.Framework, ...]:
+    cited = {row.framework for row in _citations(record)}
+    return tuple(one for one in crosswalk.frameworks() if one.key in cited)
+
+
+def _policy(style: str, script: str) -> str:
+    """A content security policy that allows this script and this style sheet and nothing else."""
+    return (
+        f"default-src 'none'; script-src {_digest(script)}; style-src {_digest(style)}; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(source: str) -> str:
+    digest = hashlib.sha256(source.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _read(name: str) -> str:
+    return resources.files("reports.html").joinpath(name).read_text(encoding="utf-8")
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_read),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        share=text.share,
+        number=text.number,
+        decimal=text.decimal,
+        p_value=text.p_value,
+        flat=text.flat,
+        seconds=text.seconds,
+        megabytes=text.megabytes,
+        cut=text.clean,
+        swatch=_swatch,
+    )
+    environment.globals.update(figure=_figure, interval=text.interval)
+    return environment
+
+
+def _visible(value: Any) -> Any:
+    """Every plain string that the template prints is made visible before it is escaped."""
+    return text.clean(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def _figure(rule: RuleResult, which: str) -> str:
+    return text.figure(getattr(rule, which), rule.unit)
+
+
+def _swatch(colour: str) -> str:
+    """The colour if it is #rrggbb, grey otherwise."""
+    digits = colour[1:]
+    is_colour = len(colour) == 7 and colour[0] == "#" and all(c in "0123456789abcdefABCDEF" for c in digits)  # fmt: skip
+    return colour if is_colour else "#808080"

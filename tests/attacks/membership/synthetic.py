@@ -1,0 +1,115 @@
+"""Made-up answers to requests, with records planted that a model would have memorised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from hypothesis import strategies as st
+
+from attacks.manifest import Capabilities
+from attacks.observations import (
+    NORMS,
+    Calibration,
+    CleanNorms,
+    NoiseError,
+    ProximalError,
+    Request,
+    StepError,
+    StepResidual,
+    VariationDistance,
+)
+
+PIXEL = Capabilities(
+    family="diffusion",
+    architecture="DDPMPipeline",
+    is_latent=False,
+    is_text_conditional=False,
+    n_timesteps=1000,
+    resolution=32,
+    has_captions=False,
+)
+SMALL_TEXT = Capabilities(
+    family="diffusion",
+    architecture="StableDiffusionPipeline",
+    is_latent=True,
+    is_text_conditional=True,
+    n_timesteps=1000,
+    resolution=64,
+)
+LARGE_TEXT = Capabilities(
+    family="diffusion",
+    architecture="StableDiffusionPipeline",
+    is_latent=True,
+    is_text_conditional=True,
+    n_timesteps=1000,
+    resolution=512,
+)
+UNCAPTIONED = Capabilities(
+    family="diffusion",
+    architecture="StableDiffusionPipeline",
+    is_latent=True,
+    is_text_conditional=True,
+    n_timesteps=1000,
+    resolution=512,
+    has_captions=False,
+)
+
+KEPT = 0.05
+"""Share of its error that a memorised record keeps."""
+
+SEEDS = st.integers(0, 2**32 - 1)
+SIZES = st.integers(1, 7)
+
+
+def observe(
+    requests: Iterable[Request],
+    n: int,
+    rng: np.random.Generator,
+    planted: np.ndarray | None = None,
+    *,
+    ties: bool = False,
+) -> dict[Request, np.ndarray]:
+    """Random answers; a planted record has small errors on itself, with its own caption."""
+    kept = np.ones(n)
+    if planted is not None:
+        kept[planted] = KEPT
+    return {request: _answer(request, kept, rng, ties) for request in requests}
+
+
+def _answer(request: Request, kept: np.ndarray, rng: np.random.Generator, ties: bool) -> np.ndarray:
+    n = len(kept)
+
+    def draw(*shape: int) -> np.ndarray:
+        values = rng.gamma(20, 1 / 20, (n, *shape))
+        return np.round(values, 0) + 1 if ties else values
+
+    match request:
+        case NoiseError(condition="caption", crop=1.0):
+            return draw() * kept
+        case NoiseError() as error if error.condition == "caption":
+            return draw() + 0.5
+        case NoiseError():
+            return draw()
+        case CleanNorms() | ProximalError():
+            return draw(len(NORMS)) * kept[:, None]
+        case StepError():
+            return draw() * kept
+        case StepResidual():
+            return (draw(2, 6, 6) * kept[:, None, None, None]).astype(np.float16)
+        case VariationDistance():
+            return np.column_stack([1 - 0.3 * draw() * kept, 0.1 * draw() * kept])
+    raise AssertionError(request)
+
+
+def calibration(
+    requests: Iterable[Request], rng: np.random.Generator, *, n: int = 60, leaks: bool = True
+) -> Calibration:
+    """Half members; all of them memorised if `leaks`."""
+    is_member = rng.permutation(np.arange(n) % 2 == 0)
+    return Calibration(observe(requests, n, rng, is_member if leaks else None), is_member)
+
+
+def rows(observations: dict, order: np.ndarray) -> dict:
+    """The same answers for some records, in another order."""
+    return {request: array[order] for request, array in observations.items()}

@@ -1,0 +1,382 @@
+"""Realistic records for the tests of the renderers; figures are invented but consistent in kind."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from scipy.stats import beta, norm
+
+from attacks.results import (
+    ControlResult,
+    ControlStatus,
+    Cost,
+    CurvePoint,
+    Estimate,
+    Identified,
+    MembershipFinding,
+    NamedRecord,
+    Outcome,
+    PlannedAttack,
+    RocPoint,
+    RuleResult,
+    TprAtFpr,
+)
+from reports.crosswalk import coverage_classes
+from reports.record import (
+    AuditRecord,
+    Coverage,
+    Data,
+    Environment,
+    Manifest,
+    Policy,
+    Target,
+    Tool,
+    Verdict,
+)
+
+N_MEMBERS, N_NONMEMBERS = 600, 1200
+HOSTILE = (
+    "<script>alert(1)</script></title></style>--><!-- ]]> | ` ``` **b** [x](javascript:alert(1)) "
+    "\x1b[31mred\x1b]8;;http://evil.example\x07 \u202egnp.exe\u202c \u200b\x00\x07 \ud800 @octocat #1 "
+    "https://evil.example/x www.evil.example {{7*7}} {% raw %} &lt; \" ' onload=alert(1) "
+    "<img src=x onerror=alert(1)> Z\u0351\u0352\u0353\u0354\u0355\u0356\u0357 " + "A" * 5000
+)
+ATTACKS = (
+    ("loss", "MIA001", "Denoising loss at fixed timesteps", 10, 2),
+    ("pia", "MIA004", "Proximal initialisation (PIA)", 2, 1),
+    ("pian", "MIA005", "Proximal initialisation, normalised (PIAN)", 2, 0),
+    ("secmi", "MIA003", "Step-wise error comparison (SecMI)", 12, 10),
+    ("sima", "MIA006", "Score at the clean input (SimA)", 1, 1),
+)
+
+
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def roc(members: np.ndarray, nonmembers: np.ndarray, points: int = 400) -> tuple[RocPoint, ...]:
+    thresholds = np.sort(np.concatenate([members, nonmembers]))[::-1]
+    picks = np.unique(np.geomspace(1, len(thresholds), points).astype(int)) - 1
+    made = []
+    for threshold in thresholds[picks]:
+        k = int((members >= threshold).sum())
+        low = beta.ppf(0.025, k, len(members) - k + 1) if k else 0.0
+        high = beta.ppf(0.975, k + 1, len(members) - k) if k < len(members) else 1.0
+        made.append(
+            RocPoint(
+                fpr=float((nonmembers >= threshold).mean()),
+                tpr=k / len(members),
+                tpr_low=float(low),
+                tpr_high=float(high),
+            )
+        )
+    return tuple(made)
+
+
+def named(scores: np.ndarray, *, is_member: bool, count: int, n_named: int) -> tuple[Any, ...]:
+    order = np.argsort(-scores)[:count]
+    return tuple(
+        NamedRecord(
+            record_id=sha(f"{is_member}{i}")[:16],
+            is_member=is_member,
+            score=float(scores[i]),
+            rank=rank + (1 if is_member else 14),
+            multiplicity=1 + 7 * (rank % 4 == 0),
+            is_named=rank < n_named,
+            comparable=None if rank == 5 else rank != 3,
+            colour=f"#{sha(str(i))[:6]}",
+            size="32 x 32",
+        )
+        for rank, i in enumerate(order)
+    )
+
+
+def finding(row: tuple[str, str, str, int, int], *, leaked: int, seed: int) -> MembershipFinding:
+    name, rule_id, title, alone, marginal = row
+    rng = np.random.default_rng(seed)
+    members, nonmembers = rng.normal(size=N_MEMBERS), rng.normal(size=N_NONMEMBERS)
+    members[:leaked] += 6
+    auc = float(norm.cdf((members.mean() - nonmembers.mean()) / 2**0.5))
+    above = {str(r): int((members > np.sort(nonmembers)[-r]).sum()) for r in (1, 3, 10)}
+    return MembershipFinding(
+        attack=name,
+        rule_id=rule_id,
+        title=title,
+        access="grey-box",
+        n_members=N_MEMBERS,
+        n_nonmembers=N_NONMEMBERS,
+        auc=Estimate(auc, auc - 0.028, auc + 0.028),
+        tpr_at_fpr={
+            "0.001": TprAtFpr(
+                None, None, 0.0119 + leaked / 500, reason="needs 3,688 nonmembers, 1,200 given"
+            ),
+            "0.01": TprAtFpr(0.018 + leaked / 600, 0.009, 0.026 + leaked / 500, fpr=0.00917),
+            "0.05": TprAtFpr(0.059 + leaked / 600, 0.041, 0.074 + leaked / 500, fpr=0.05),
+        },
+        identified=Identified(above, 3.2e-6 if leaked else 0.41, max(0, leaked - 5)),
+        detectable=Estimate(0.0117, 0.0083, 0.015),
+        cost=Cost(alone, marginal),
+        roc=roc(members, nonmembers),
+        top_members=named(members, is_member=True, count=20 if leaked else 10, n_named=leaked),
+        top_nonmembers=named(nonmembers, is_member=False, count=20, n_named=0),
+        positive_control_dose=16,
+        supports_pass=name != "pian",
+        scores=f"scores/{name}.parquet",
+        warnings=("missed its positive control: cannot support a pass",) if name == "pian" else (),
+        knowledge="the record, its caption, and noise predictions at chosen timesteps",
+    )
+
+
+def controls(*, blind: ControlStatus = ControlStatus.PASSED) -> tuple[ControlResult, ...]:
+    ran = ControlStatus.PASSED
+    return (
+        ControlResult(
+            "competence",
+            ran,
+            "On nonmembers the target's loss is 0.031, a re-initialised copy's 1.02.",
+            {"target_loss": 0.0312, "reinitialised_loss": 1.02, "trivial_loss": 0.998},
+        ),
+        ControlResult(
+            "positive",
+            ControlStatus.WARNING,
+            "18 nonmembers were injected into a copy; 4 of 5 attacks caught at least 14 of them.",
+            {"injected": 18, "loss": 16, "pia": 16, "pian": None, "secmi": 4, "sima": 64},
+        ),
+        ControlResult(
+            "negative",
+            ran,
+            "One half of the nonmembers against the other: nothing stands out (p = 0.62).",
+            {"p_value": 0.62, "permutations": 999},
+        ),
+        ControlResult(
+            "blind",
+            blind,
+            "A classifier that never sees the model reaches AUC 0.612 (p = 0.001)."
+            if blind is ControlStatus.FAILED
+            else "A classifier that never sees the model tells nothing apart (AUC 0.507, p = 0.48).",
+            {"auc": 0.612 if blind is ControlStatus.FAILED else 0.507, "p_value": 0.48},
+        ),
+        ControlResult("direction", ran, "No attack is reversed.", {}),
+        ControlResult(
+            "reference", ControlStatus.NOT_RUN, "No reference model was given (--reference).", {}
+        ),
+    )
+
+
+def rules(outcome: Outcome) -> tuple[RuleResult, ...]:
+    leaks = outcome is Outcome.FAIL
+    value, low, high = (0.0200, 0.0117, 0.038) if leaks else (None, None, 0.0262)
+    if outcome is Outcome.INCONCLUSIVE:
+        high = 0.0412
+    says = {
+        Outcome.PASS: "At most 2.6 % of members can be picked out at a false-alarm rate of 0.1 %.",
+        Outcome.FAIL: "12 members score above every nonmember; chance gives 0 or 1. At least 7 of "
+        "600 leak at joint confidence 99 %.",
+        Outcome.INCONCLUSIVE: "The upper bound, 4.1 %, is above the limit of 3 %, and nothing was "
+        "shown to leak.",
+        Outcome.INVALID: "The two groups differ even without the model, so no attack can be read.",
+    }
+    secondary = Outcome.INVALID if outcome is Outcome.INVALID else Outcome.PASS
+    return (
+        RuleResult(
+            rule="identified",
+            metric="members that can be picked out at 0.1 % false alarms",
+            outcome=outcome,
+            value=value,
+            low=low,
+            high=high,
+            limit=0.03,
+            attack="loss",
+            explanation=says[outcome],
+            p_value=0.0001 if leaks else 0.37,
+            needed="about 1,900 nonmembers and 900 members"
+            if outcome is Outcome.INCONCLUSIVE
+            else None,
+            unit="share",
+            extrapolation="at most 1,040 of 40,000 training records" if not leaks else None,
+        ),
+        RuleResult(
+            rule="auc",
+            metric="area under the ROC curve: a leak of the mass of records",
+            outcome=secondary,
+            value=0.517,
+            low=0.489,
+            high=0.545,
+            limit=0.6,
+            attack="secmi",
+            explanation="Over all records the attack is close to guessing.",
+        ),
+        RuleResult(
+            rule="tpr@1%",
+            metric="members above 1 % of nonmembers",
+            outcome=None,
+            value=0.038,
+            low=0.0183,
+            high=0.0521,
+            limit=None,
+            attack="loss",
+            explanation="Reported only; the policy sets no limit.",
+            unit="share",
+        ),
+    )
+
+
+SENTENCES = {
+    Outcome.PASS: (
+        "No leak was found, and this sample would have shown one above the limit.",
+        "At most 2.6 % of members can be picked out at 0.1 % false alarms (limit 3 %, 95 % bound).",
+    ),
+    Outcome.FAIL: (
+        "The model gives away that certain images were in its training data.",
+        "12 of 600 members score above all 1,200 nonmembers; at least 7 leak (99 % confidence).",
+    ),
+    Outcome.INCONCLUSIVE: (
+        "Nothing was shown to leak, but the sample is too small to say that nothing does.",
+        "At most 4.1 % of members can be picked out at 0.1 % false alarms (limit 3 %, 95 % bound).",
+    ),
+    Outcome.INVALID: (
+        "The measurement cannot be trusted: members and nonmembers differ without the model.",
+        "A classifier that never saw the model tells them apart with AUC 0.612 (p = 0.001).",
+    ),
+}
+
+
+def curve(*, leaks: bool) -> tuple[CurvePoint, ...]:
+    points = []
+    for t in (1, 10, 25, 50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 990):
+        loss = 0.9 * np.exp(-t / 120) + 0.012
+        members = loss * (0.93 if leaks else 0.995)
+        points.append(
+            CurvePoint(
+                t,
+                Estimate(members, members * 0.97, members * 1.03),
+                Estimate(loss, loss * 0.98, loss * 1.02),
+            )
+        )
+    return tuple(points)
+
+
+def environment() -> Environment:
+    return Environment(
+        started=datetime(2026, 10, 12, 9, 30, 4, tzinfo=UTC),
+        finished=datetime(2026, 10, 12, 9, 41, 27, tzinfo=UTC),
+        device="NVIDIA H200 (cuda:0)",
+        precision="fp16",
+        batch_size=128,
+        versions={"auditor": "0.1.0", "torch": "2.9.0", "diffusers": "0.36.0", "python": "3.11.7"},
+        seconds={"records": 3.4, "observe": 412.0, "controls": 260.1, "evaluate": 7.9},
+        peak_memory_mb=9120.0,
+        calls_per_record=24,
+        n_calls=52_344,
+        n_calls_cached=12_000,
+        images_per_second=104.9,
+    )
+
+
+def coverage() -> tuple[Coverage, ...]:
+    tested = tuple(row[0] for row in ATTACKS)
+    return tuple(
+        Coverage(
+            id=one.id,
+            name=one.name,
+            status="tested" if one.id == "membership-inference" else "not tested",
+            reason="five published attacks"
+            if one.id == "membership-inference"
+            else "no attack of this class is part of this scan",
+            results=tested if one.id == "membership-inference" else (),
+        )
+        for one in coverage_classes()
+    )
+
+
+def sample(outcome: Outcome = Outcome.FAIL, *, n_attacks: int = 5) -> AuditRecord:
+    """A record with the given verdict."""
+    leaks = outcome is Outcome.FAIL
+    sentence, headline = SENTENCES[outcome]
+    rows = (ATTACKS * 5)[:n_attacks]
+    return AuditRecord(
+        tool=Tool(version="0.1.0", commit="7d54c44"),
+        command="auditor scan model flowers-ddpm --members train --nonmembers heldout --seed 7",
+        seed=7,
+        policy=Policy(
+            name="default",
+            sha256=sha("policy"),
+            rules={"identified": {"limit": 0.03}, "auc": {"limit": 0.6}},
+            release_context="public_api",
+        ),
+        verdict=Verdict(
+            outcome=outcome,
+            sentence=sentence,
+            headline=headline,
+            untested="Five of the six attack classes that EDPB Opinion 28/2024 names were not "
+            "tested, among them regurgitation and reconstruction.",
+            exit_code={"pass": 0, "fail": 1}.get(outcome.value, 3),
+        ),
+        target=Target(
+            name="flowers-ddpm",
+            architecture="DDPMPipeline (UNet2DModel)",
+            family="diffusion",
+            n_parameters=35_746_307,
+            weights_sha256={"unet/diffusion_pytorch_model.safetensors": sha("unet")},
+            prediction_type="epsilon",
+            n_timesteps=1000,
+            resolution=32,
+            is_latent=False,
+            is_text_conditional=False,
+        ),
+        data=Data(
+            n_members=N_MEMBERS,
+            n_nonmembers=N_NONMEMBERS,
+            n_calibration=0,
+            members_sha256=sha("members"),
+            nonmembers_sha256=sha("nonmembers"),
+            repeats={"1": 577, "2": 11, "8": 12},
+            n_repeated_members=23,
+            n_cross_split_dropped=4,
+            n_near_duplicates_across=2,
+            n_train=40_000,
+            notes=("four nonmembers were copies of members and were left out",),
+        ),
+        environment=environment(),
+        controls=controls(
+            blind=ControlStatus.FAILED if outcome is Outcome.INVALID else ControlStatus.PASSED
+        ),
+        findings=tuple(
+            finding(row, leaked=12 if leaks and i < 4 else 0, seed=i) for i, row in enumerate(rows)
+        ),
+        inapplicable=(PlannedAttack("clid", "the target takes no captions"),),
+        loss_curve=curve(leaks=leaks),
+        rules=rules(outcome),
+        coverage=coverage(),
+        manifest=Manifest(
+            inputs={"members": sha("members"), "nonmembers": sha("nonmembers")},
+            files={f"scores/{row[0]}.parquet": sha(row[0]) for row in ATTACKS},
+        ),
+    )
+
+
+def poison(value: Any, key: str = "") -> Any:
+    """Every free string of a dumped record replaced by the hostile one, keys of maps included."""
+    fixed = {"schema", "outcome", "status", "release_context", "unit", "kind", "id"}
+    if isinstance(value, str):
+        return value if key in fixed or key in {"started", "finished"} else HOSTILE
+    if isinstance(value, list):
+        return [poison(one, key) for one in value]
+    if isinstance(value, dict):
+        if key in {"figures", "versions", "seconds", "weights_sha256", "inputs", "files"}:
+            return {HOSTILE[:300] + name: poison(one) for name, one in value.items()}
+        if key == "repeats":
+            return {HOSTILE[:300] + name: one for name, one in value.items()}
+        return {name: poison(one, name) for name, one in value.items()}
+    return value
+
+
+def hostile(outcome: Outcome = Outcome.FAIL) -> AuditRecord:
+    """A record whose every text field attacks the reader."""
+    dumped = sample(outcome).model_dump(mode="json", by_alias=True)
+    dumped["target"] |= {"adapter": "x", "reference": "x"}
+    dumped["environment"] |= {"tester": "x"}
+    return AuditRecord.model_validate(poison(dumped))
