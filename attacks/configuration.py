@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -32,7 +33,8 @@ def configured(defaults: ConfigT, overrides: Mapping[str, Any]) -> ConfigT:
         try:
             values[key] = _checked(value, fields[key])
         except TypeError:
-            problems.append(f"option '{key}' must be {_in_words(fields[key])}, got {value!r}")
+            wanted = f"option '{key}' must be {_in_words(fields[key])}, got {value!r}"
+            problems.append(wanted + _exponent_hint(value))
     if problems:
         raise UsageError("; ".join(problems))
     return dataclasses.replace(typing.cast(Any, defaults), **values)
@@ -61,6 +63,13 @@ def _first_fit(value: Any, hints: tuple[Any, ...]) -> Any:
         except TypeError:
             continue
     raise TypeError
+
+
+def _exponent_hint(value: Any) -> str:
+    """YAML 1.1 reads 1e-6 as a text: say how to write it."""
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+e[+-]?\d+", value, re.IGNORECASE):
+        return " (YAML wants a point and a sign in the number, as in 1.0e-6)"
+    return ""
 
 
 def _in_words(hint: Any) -> str:

@@ -37,7 +37,7 @@ TEMPLATE = """\
 
 # attack_options:            # settings that differ from the published defaults
 #   pia:
-#     timestep: 200
+#     t: 200
 
 # records:
 #   image_column: image      # column with the image (Parquet) or its path (JSONL, CSV)

@@ -71,7 +71,7 @@ def judge(
     not_tested: attack classes that this audit left out, for the sentence that says so.
     """
     everything = (*controls, direction_control(evaluation, policy))
-    case = _case(evaluation, everything, policy)
+    case = _case(evaluation, everything, policy, n_train)
     rules = (identified_rule(case), auc_rule(case), tpr_rule(case))
     outcome = overall_outcome([rule.outcome for rule in rules])
     findings = _final_findings(case, is_leak_shown=rules[0].outcome is Outcome.FAIL)
@@ -82,7 +82,7 @@ def judge(
         findings=findings,
         controls=everything,
         sentence=wording.sentence(outcome, rules, case.invalid, evaluation),
-        headline=wording.headline(outcome, rules, evaluation, policy, n_train),
+        headline=wording.headline(outcome, rules, evaluation, policy),
         untested=wording.untested(findings, not_tested),
     )
 
@@ -128,7 +128,12 @@ def direction_control(evaluation: Evaluation, policy: Policy) -> ControlResult:
     return ControlResult("direction", ControlStatus.FAILED, text, figures)
 
 
-def _case(evaluation: Evaluation, controls: Sequence[ControlResult], policy: Policy) -> Case:
+def _case(
+    evaluation: Evaluation,
+    controls: Sequence[ControlResult],
+    policy: Policy,
+    n_train: int | None,
+) -> Case:
     invalid = tuple(
         f"{control.name} control: {control.summary}"
         for control in controls
@@ -153,7 +158,7 @@ def _case(evaluation: Evaluation, controls: Sequence[ControlResult], policy: Pol
             for access in required
             if access not in covered
         ]
-    return Case(evaluation, policy, invalid, tuple(blocked), supporting, "blind" in ran)
+    return Case(evaluation, policy, invalid, tuple(blocked), supporting, "blind" in ran, n_train)
 
 
 def _final_findings(case: Case, *, is_leak_shown: bool) -> tuple[MembershipFinding, ...]:

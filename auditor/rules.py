@@ -14,6 +14,8 @@ from auditor.evaluate import AttackStatistics, Evaluation
 from auditor.policy import Policy
 
 NO_SCORES = "no attack gave scores"
+SUSPICIOUS = 0.1
+"""Uncorrected p of the members above all nonmembers from which a FAIL is worth more records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +31,17 @@ class Case:
     supporting: tuple[str, ...]
     """Attacks on which a PASS may rest."""
     has_blind: bool
+    n_train: int | None
+    """Size of the training set, if declared."""
 
     @property
     def statistics(self) -> dict[str, AttackStatistics]:
+        """Figures by attack."""
         return self.evaluation.statistics
 
     @property
     def n_attacks(self) -> int:
+        """How many attacks gave scores."""
         return len(self.evaluation.findings)
 
 
@@ -45,23 +51,29 @@ def reversed_p_values(evaluation: Evaluation, policy: Policy) -> dict[str, float
     return dict(zip(evaluation.statistics, holm(raw).tolist(), strict=True))
 
 
-def _undecided(case: Case, rule: str, metric: str, limit: float | None) -> RuleResult | None:
+def _undecided(
+    case: Case, rule: str, metric: str, limit: float | None, unit: str = "share"
+) -> RuleResult | None:
     """The result of a rule whose scores are not looked at: no finding, or an invalid audit."""
     if case.invalid:
         text = f"The measurement cannot be trusted: {' '.join(case.invalid)}"
-        return RuleResult(rule, metric, Outcome.INVALID, None, None, None, limit, None, text)
+        outcome = Outcome.INVALID
+        return RuleResult(rule, metric, outcome, None, None, None, limit, None, text, unit=unit)
     if not case.evaluation.findings:
         text = f"Nothing was measured: {NO_SCORES}."
         needed = "at least one membership attack that can run on this target"
         outcome = Outcome.INCONCLUSIVE
-        return RuleResult(rule, metric, outcome, None, None, None, limit, None, text, needed=needed)
+        return RuleResult(
+            rule, metric, outcome, None, None, None, limit, None, text, needed=needed, unit=unit
+        )
     return None
 
 
 def identified_rule(case: Case) -> RuleResult:
     """The primary rule: single members that stand out."""
     rule = case.policy.rules.identified
-    metric = f"share of members at or above the score that {wording.percent(rule.fpr)} of nonmembers reach"
+    fpr = wording.percent(rule.fpr)
+    metric = f"share of members at or above the score that {fpr} of nonmembers reach"
     early = _undecided(case, "identified", metric, rule.limit)
     if early is not None:
         return early
@@ -87,6 +99,8 @@ def identified_rule(case: Case) -> RuleResult:
         explanation=text,
         p_value=p,
         needed=None if is_pass else _identified_needed(case, worst),
+        unit="share",
+        extrapolation=wording.extrapolation(bound, case.evaluation, case.n_train),
     )
 
 
@@ -112,31 +126,29 @@ def _identified_fail(case: Case, p: float) -> RuleResult:
         attack=attack,
         explanation=text if case.has_blind else f"{text} {wording.NO_BLIND}",
         p_value=p,
+        unit="share",
     )
 
 
 def _identified_needed(case: Case, worst: str) -> str:
     """What would decide the rule: controls first, then records."""
-    rule, evaluation = case.policy.rules.identified, case.evaluation
+    rule, policy = case.policy.rules.identified, case.policy
     needed = list(case.blocked)
     bound, count = case.statistics[worst].tpr_upper
-    sizes = evaluation.n_members, evaluation.n_nonmembers
-    if bound >= rule.limit:
-        enough = records_to_pass(
-            count, *sizes, fpr=rule.fpr, limit=rule.limit, alpha=case.policy.alpha_pass
-        )
-        top = max(case.statistics.values(), key=lambda s: s.top.counts[1]).top.counts[1]
-        more = nonmembers_to_fail(
-            top, *sizes, n_attacks=case.n_attacks, alpha=case.policy.alpha_fail
-        )
-        if enough is not None:
-            needed.append(wording.records(*enough, "to PASS if the shares stay as they are"))
-        elif more is not None:
-            needed.append(
-                f"about {wording.rounded(more)} nonmembers to FAIL if {top} members stay above all"
-            )
-        else:
-            needed.append("more records of both kinds")
+    if bound < rule.limit:
+        return "; ".join(needed)
+    sizes = case.evaluation.n_members, case.evaluation.n_nonmembers
+    enough = records_to_pass(count, *sizes, fpr=rule.fpr, limit=rule.limit, alpha=policy.alpha_pass)
+    highest = min((s.top for s in case.statistics.values()), key=lambda top: top.p_values[1])
+    top = highest.counts[1]
+    more = nonmembers_to_fail(top, *sizes, n_attacks=case.n_attacks, alpha=policy.alpha_fail)
+    advice = []
+    if more is not None and (enough is None or highest.p_values[1] <= SUSPICIOUS):
+        text = f"about {wording.rounded(more)} nonmembers to FAIL if {top} members stay above all"
+        advice.append(text)
+    if enough is not None:
+        advice.append(wording.records(*enough, "to PASS if the shares stay as they are"))
+    needed.append(" or ".join(advice) or "more records of both kinds")
     return "; ".join(needed)
 
 
@@ -144,7 +156,7 @@ def auc_rule(case: Case) -> RuleResult:
     """The secondary rule: the ranking as a whole."""
     rule, policy = case.policy.rules.auc, case.policy
     metric = "area under the ROC curve"
-    early = _undecided(case, "auc", metric, rule.upper)
+    early = _undecided(case, "auc", metric, rule.upper, "number")
     if early is not None:
         return early
     names = list(case.statistics)
@@ -260,4 +272,5 @@ def tpr_rule(case: Case) -> RuleResult:
         explanation=wording.tpr(attack, tpr, limit, alpha),
         p_value=None if limit is None else p,
         needed=needed,
+        unit="share",
     )

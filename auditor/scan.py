@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -257,9 +257,18 @@ def _open(options: ScanOptions, model: str, lora: Path | None) -> DiffusionTarge
     )
 
 
-def _reading(progress: Progress):  # noqa: ANN202
-    progress.stage("reading records", 0)
-    return lambda done, total=0: None
+def _reading(progress: Progress) -> Callable[[str, int, int], None]:
+    """Shows the stages of reading, each reported as (stage, done, total)."""
+    seen = {"stage": "", "done": 0}
+
+    def report(stage: str, done: int, total: int) -> None:
+        if stage != seen["stage"]:
+            progress.stage(stage, total)
+            seen.update(stage=stage, done=0)
+        progress.advance(done - int(seen["done"]))
+        seen["done"] = done
+
+    return report
 
 
 def _calibrate(scan: PreparedScan, progress: Progress) -> Calibration | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from attacks.results import MembershipFinding, Outcome, RuleResult, TprAtFpr
@@ -154,11 +155,7 @@ def sentence(
 
 
 def headline(
-    outcome: Outcome,
-    rules: Sequence[RuleResult],
-    evaluation: Evaluation,
-    policy: Policy,
-    n_train: int | None,
+    outcome: Outcome, rules: Sequence[RuleResult], evaluation: Evaluation, policy: Policy
 ) -> str:
     """The number behind the verdict with its bound, and its extrapolation where it passes."""
     if not evaluation.findings:
@@ -169,28 +166,32 @@ def headline(
     if failed is not None and failed.rule == "identified":
         return (
             f"Members that leak: at least {evaluation.leaked_at_least:,} of "
-            f"{evaluation.n_members:,} ({percent(failed.low or 0)}), {confidence(policy.alpha_fail)} confidence over "
+            f"{evaluation.n_members:,} ({percent(failed.low or 0)}), "
+            f"{confidence(policy.alpha_fail)} confidence over "
             f"{_attacks(len(evaluation.findings))}; {failed.attack} shows it most clearly "
             f"(p = {p_value(failed.p_value or 0)})."
         )
-    if failed is not None:
-        return failed.explanation
-    return _bound_headline(rules[0], evaluation, policy, n_train)
+    return failed.explanation if failed is not None else _bound_headline(rules, evaluation, policy)
 
 
-def _bound_headline(
-    rule: RuleResult, evaluation: Evaluation, policy: Policy, n_train: int | None
-) -> str:
-    bound = 1.0 if rule.high is None else rule.high
+def _bound_headline(rules: Sequence[RuleResult], evaluation: Evaluation, policy: Policy) -> str:
+    identified = rules[0]
+    bound = 1.0 if identified.high is None else identified.high
     text = (
         f"At most {percent(bound)} of members score as high as the top "
         f"{percent(policy.rules.identified.fpr)} of nonmembers "
         f"({confidence(policy.alpha_pass)} upper bound on {evaluation.n_members:,} members; the "
-        f"limit is {percent(rule.limit or 0)})"
+        f"limit is {percent(identified.limit or 0)})"
     )
-    if n_train is None:
-        return f"{text}."
-    return f"{text}; for all {n_train:,} training records: at most {round(bound * n_train):,}."
+    return f"{text}; {identified.extrapolation}." if identified.extrapolation else f"{text}."
+
+
+def extrapolation(bound: float, evaluation: Evaluation, n_train: int | None) -> str | None:
+    """The bound over the whole training set; None if its size, counted in units, is unknown."""
+    if n_train is None or evaluation.unit != "record":
+        return None
+    most = min(n_train, math.ceil(bound * n_train))
+    return f"at most {most:,} of {n_train:,} training records"
 
 
 def untested(findings: Sequence[MembershipFinding], classes: Sequence[str]) -> str:

@@ -55,7 +55,9 @@ class Policy(_Model):
     name: str
     sha256: str
     rules: dict[str, Any]
-    release_context: Literal["public_api", "internal", "open_weights", "unspecified"] = "unspecified"
+    release_context: Literal["public_api", "internal", "open_weights", "unspecified"] = (
+        "unspecified"
+    )
 
 
 class Target(_Model):

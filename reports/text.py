@@ -1,7 +1,7 @@
-"""Hostile text made visible, and figures made readable. Formatting only: nothing is computed.
+r"""Hostile text made visible, and figures made readable. Formatting only: nothing is computed.
 
 Every string of a record is treated as hostile: control characters, terminal escapes, bidirectional
-overrides and invisible characters come out as visible `\\uXXXX`; over-long strings are cut, with
+overrides and invisible characters come out as visible `\uXXXX`; over-long strings are cut, with
 a note of how much is missing.
 """
 
@@ -55,6 +55,11 @@ def share(value: float | None) -> str:
         return f"<{NARROW}0.01{NARROW}%"
     digits = 2 if percent < 1 else 1 if percent < 10 or percent > 99 else 0
     return f"{percent:.{digits}f}{NARROW}%"
+
+
+def rate(value: float) -> str:
+    """A nominal rate or limit without trailing zeros: 0.001 -> `0.1 %`."""
+    return f"{100 * value:.6g}{NARROW}%"
 
 
 def number(value: float | int | None) -> str:

@@ -7,8 +7,9 @@ ICML 2023, arXiv:2302.01316.
 Score: output of the network, fitted to 1 for members and 0 for nonmembers. Higher means more
 likely a member.
 Our reading: two convolutions and a mean over the image in place of a ResNet-18, and Adam over
-more epochs, since a calibration part has hundreds of records, not thousands; squared loss as in
-the paper. The last epoch is taken: the released code selects a checkpoint on its test records.
+more epochs, since a calibration part has hundreds of records, not thousands; maps of more than
+32 a side are averaged down to the size of the paper's images; squared loss as in the paper. The
+last epoch is taken: the released code selects a checkpoint on its test records.
 Cost: t / k + 2 forward calls (12), the very calls of SecMI; the maps are kept as float16. Fitting
 takes seconds on a CPU.
 Invalid when: there is no calibration part, or it is small (below about a hundred records a side
@@ -42,6 +43,9 @@ MANIFEST = Manifest(
     tier=Tier.THOROUGH,
     fitted=True,
 )
+
+MAX_SIDE = 32
+"""Height and width above which maps are averaged down."""
 
 CHUNK = 256
 """Maps that are scored at once: bounds the memory."""
@@ -155,7 +159,7 @@ def _fit(
     order = torch.Generator().manual_seed(config.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = _network(maps.shape[1], config.width)
+        network = _network(maps.shape[1:], config.width)
     optimiser = torch.optim.Adam(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
@@ -167,11 +171,13 @@ def _fit(
     return network.eval()
 
 
-def _network(channels: int, width: int) -> nn.Module:
-    """(n, c, h, w) maps to (n, 1) outputs, for any image size."""
+def _network(shape: tuple[int, ...], width: int) -> nn.Module:
+    """(n, *shape) maps to (n, 1) outputs."""
     from torch import nn
 
+    channels, height, columns = shape
     return nn.Sequential(
+        nn.AdaptiveAvgPool2d((min(height, MAX_SIDE), min(columns, MAX_SIDE))),
         nn.Conv2d(channels, width, 3, padding=1),
         nn.ReLU(),
         nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),

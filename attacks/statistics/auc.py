@@ -92,6 +92,8 @@ class Auc:
         z = -float(ndtri(alpha))
         if not self.is_degenerate:
             return _expit(_logit(self.value) + sign * z * self.logit_se)
+        if self.value == (1 + sign) / 2:
+            return self.value
         m = min(self.n_members, self.n_nonmembers)
         centre = self.value + z * z / (2 * m)
         half = z * math.sqrt(self.value * (1 - self.value) / m + z * z / (4 * m * m))

@@ -35,13 +35,14 @@ def tail_probability(
     nonmembers among the top count + rank - 1 records. It is 1 where count <= 0, or rank > n0.
     """
     j, n1 = np.broadcast_arrays(np.asarray(count, float), np.asarray(n_members, float))
-    draws = np.maximum(j, 0) + rank - 1
-    total = np.zeros(j.shape)
-    log_draws = _log_binomial(n1 + n_nonmembers, draws)
-    for found in range(min(rank - 1, n_nonmembers) + 1):
-        ways = _log_binomial(n_nonmembers, found) + _log_binomial(n1, draws - found)
-        total = total + np.exp(ways - log_draws)
-    total = np.where(j > n1, 0.0, np.minimum(total, 1.0))
+    draws = (np.clip(j, 0, n1) + rank - 1)[..., None]
+    found = np.arange(min(rank - 1, n_nonmembers) + 1)
+    size = n1[..., None]
+    ways = _log_binomial(n_nonmembers, found) + _log_binomial(size, draws - found)
+    # Draws beyond all records are possible only with rank > n0, where the answer is 1 anyway.
+    log_draws = _log_binomial(size + n_nonmembers, np.minimum(draws, size + n_nonmembers))
+    total = np.minimum(np.exp(ways - log_draws).sum(axis=-1), 1.0)
+    total = np.where(j > n1, 0.0, total)
     return np.where((j <= 0) | (rank > n_nonmembers), 1.0, total)
 
 
@@ -104,7 +105,9 @@ def leaked_at_least(
     probability grows with m, so the bound is found by bisection; it exceeds the number of leaking
     members with probability at most `level`.
     """
-    low, high = -1, count  # `low` is refuted, `high` is not: P = 1 at m = count
+    if float(tail_probability(count, rank, n_members, n_nonmembers)) > level:
+        return 0
+    low, high = 0, count  # `low` is refuted, `high` is not: P = 1 at m = count
     while high - low > 1:
         m = (low + high) // 2
         refuted = float(tail_probability(count - m, rank, n_members - m, n_nonmembers)) <= level

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -95,10 +96,9 @@ def joint_identified_test(
     labels = np.asarray(is_member, dtype=bool)
     matrix = score_matrix(scores, labels)
     n_members, n_nonmembers = int(labels.sum()), int((~labels).sum())
-    depth = _depth(n_members, n_nonmembers)
+    tables = _tables(n_members, n_nonmembers)
+    depth = tables.shape[1] - 1
     tops = [_top(row, depth) for row in matrix]
-    counts = np.arange(depth + 1)
-    tables = np.stack([tail_probability(counts, r, n_members, n_nonmembers) for r in RANKS])
     observed = np.array([top.best_p(~labels[top.rows][:, None], tables)[0] for top in tops])
     if permutations == 0:
         adjusted = np.minimum(1.0, observed * len(RANKS) * len(tops))
@@ -115,6 +115,15 @@ def joint_identified_test(
     law = np.sort(np.concatenate(smallest))
     adjusted = (1 + np.searchsorted(law, observed, side="right")) / (permutations + 1)
     return JointTest(float(adjusted.min()), adjusted, observed)
+
+
+@lru_cache(maxsize=64)
+def _tables(n_members: int, n_nonmembers: int) -> NDArray[np.float64]:
+    """(ranks, depth + 1) exact p-value of every count within the depth."""
+    counts = np.arange(_depth(n_members, n_nonmembers) + 1)
+    tables = np.stack([tail_probability(counts, r, n_members, n_nonmembers) for r in RANKS])
+    tables.flags.writeable = False
+    return tables
 
 
 def _depth(n_members: int, n_nonmembers: int) -> int:

@@ -92,29 +92,32 @@ class BarProgress(Progress):
 
 
 class LineProgress(Progress):
-    """One plain line every ten per cent, for logs."""
+    """Plain lines for logs: one a stage, and one every few seconds while it lasts."""
+
+    EVERY_SECONDS = 5.0
 
     def stage(self, title: str, total: int, unit: str = "records") -> None:
         """Begin a stage."""
         self._title, self._total, self._unit = title, total, unit
-        self._done, self._told, self._began = 0, 0, time.monotonic()
+        self._done, self._began = 0, time.monotonic()
+        self._told = self._began
         print(f"{title}: {total:,} {unit}", file=sys.stderr, flush=True)
 
     def advance(self, n: int) -> None:
-        """Print at every tenth."""
+        """Say how far it is, if nothing was said for a while."""
         self._done += n
-        tenth = 10 * self._done // max(self._total, 1)
-        if tenth > self._told:
-            self._told = tenth
-            passed = time.monotonic() - self._began
-            rate = self._done / max(passed, 1e-9)
-            left = duration((self._total - self._done) / max(rate, 1e-9))
-            print(
-                f"{self._title}: {self._done:,}/{self._total:,} {self._unit}, "
-                f"{rate:,.1f} {self._unit}/s, {left} left",
-                file=sys.stderr,
-                flush=True,
-            )
+        now = time.monotonic()
+        if now - self._told < self.EVERY_SECONDS:
+            return
+        self._told = now
+        rate = self._done / max(now - self._began, 1e-9)
+        left = duration((self._total - self._done) / max(rate, 1e-9))
+        print(
+            f"{self._title}: {self._done:,}/{self._total:,} {self._unit}, "
+            f"{rate:,.1f} {self._unit}/s, {left} left",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def note(self, text: str) -> None:
         """Print a note."""

@@ -11,7 +11,6 @@ import shutil
 from pathlib import Path
 from typing import Literal, get_args
 
-
 TargetName = Literal["memorized", "clean"]
 ASSETS = Path(__file__).parent / "assets"
 TARGETS: tuple[str, ...] = get_args(TargetName)

@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -70,15 +71,14 @@ class Encoded(NamedTuple):
 def train_demo(out: Path, config: TrainingConfig) -> None:
     """Train everything and write `shared`, `memorized` and `clean` under `out`."""
     splits = demo_splits()
-    generator = torch.Generator().manual_seed(config.seed)
     with TemporaryDirectory() as scratch:
         pipeline = new_pipeline(Path(scratch), config.seed)
-    fit_autoencoder(pipeline.vae, splits.others, config, generator)
+    fit_autoencoder(pipeline.vae, splits.others, config)
     initial = {name: value.clone() for name, value in pipeline.unet.state_dict().items()}
     for name, split in (("memorized", splits.members), ("clean", splits.others)):
         pipeline.unet.load_state_dict(initial)
         encoded = encode(pipeline, split)
-        fit_unet(pipeline.unet, encoded, pipeline.scheduler, config=config, generator=generator)
+        fit_unet(pipeline.unet, encoded, pipeline.scheduler, config)
         save_target(pipeline, name, out)
 
 
@@ -125,11 +125,10 @@ def fit(module: nn.Module, loss: Callable[[], Tensor], *, steps: int, rate: floa
     module.eval()
 
 
-def fit_autoencoder(
-    vae: AutoencoderKL, split: DemoSplit, config: TrainingConfig, generator: torch.Generator
-) -> None:
+def fit_autoencoder(vae: AutoencoderKL, split: DemoSplit, config: TrainingConfig) -> None:
     """Fit the autoencoder in place, round it to half precision, set its scaling factor."""
     images = pixels(split)
+    generator = torch.Generator().manual_seed(config.seed)
 
     def loss() -> Tensor:
         rows = torch.randint(len(images), (config.autoencoder_batch,), generator=generator)
@@ -149,12 +148,14 @@ def fit_autoencoder(
 def fit_unet(
     unet: UNet2DConditionModel,
     encoded: Encoded,
-    scheduler: DDPMScheduler,
-    *,
+    scheduler: DDIMScheduler,
     config: TrainingConfig,
-    generator: torch.Generator,
 ) -> None:
-    """Fit a U-Net in place to predict noise; it ends with its averaged weights."""
+    """Fit a U-Net in place to predict noise; it ends with its averaged weights.
+
+    Both targets get the same stream of rows, times and noise.
+    """
+    generator = torch.Generator().manual_seed(config.seed)
     average = AveragedModel(unet, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
     n_steps = scheduler.config.num_train_timesteps
 
@@ -219,11 +220,18 @@ def save_target(pipeline: StableDiffusionPipeline, name: str, out: Path) -> None
 def finish_shared(directory: Path) -> None:
     """Make the saved parts load alike in every supported version of transformers.
 
-    The tokenizer goes back to `vocab.json` and `merges.txt`; the text encoder, which
-    newer versions load in the precision its file names, is to load like the rest.
+    The tokenizer goes back to `vocab.json` and `merges.txt`. The text encoder's weights
+    get the names they have in published checkpoints; its file names single precision,
+    since newer versions load it, unlike the rest, in the precision that the file names.
     """
     shutil.rmtree(directory / "tokenizer")
     write_tokenizer(directory / "tokenizer")
+    weights = directory / "text_encoder" / "model.safetensors"
+    tensors = {
+        "text_model." + name.removeprefix("text_model."): tensor
+        for name, tensor in load_file(weights).items()
+    }
+    save_file(tensors, weights, metadata={"format": "pt"})
     path = directory / "text_encoder" / "config.json"
     config = json.loads(path.read_text(encoding="utf-8")) | {"dtype": "float32"}
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -8,8 +8,10 @@ from auditor.records.identity import (
 )
 from auditor.records.load import load_splits
 from auditor.records.model import ReadOptions, Record, Splits
+from auditor.records.split import HeldOut, split_dataset
 
 __all__ = [
+    "HeldOut",
     "ProjectKey",
     "ReadOptions",
     "Record",
@@ -17,5 +19,6 @@ __all__ = [
     "load_or_create_project_key",
     "load_project_key",
     "load_splits",
+    "split_dataset",
     "write_private_map",
 ]

@@ -66,9 +66,9 @@ class Picture:
     pixels: str
     """Hex hash of the RGB pixels."""
     width: int
-    """Stored width, before EXIF orientation."""
+    """Stored width; Pillow gives that of a TIFF after orientation."""
     height: int
-    """Stored height, before EXIF orientation."""
+    """Stored height; Pillow gives that of a TIFF after orientation."""
     mode: str
     """Stored Pillow mode."""
     format: str
@@ -131,40 +131,49 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return rgb.transpose(turn) if turn is not None else rgb
 
 
-def _loaded(encoded: bytes, max_pixels: int) -> Image.Image:
-    """The decoded first frame. Raises Unreadable."""
+def _opened(encoded: bytes, max_pixels: int) -> Image.Image:
+    """The picture before its pixels are decoded. Raises Unreadable."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # our own limit below replaces Pillow's warning
             image = Image.open(io.BytesIO(encoded), formats=_formats())
-            if image.width * image.height > max_pixels:
-                raise Unreadable("too many pixels: a decompression bomb?")
-            image.load()
     except Image.UnidentifiedImageError:
         raise Unreadable("not a picture in a known format") from None
     except Image.DecompressionBombError:
         raise Unreadable("too many pixels: a decompression bomb?") from None
     except _DAMAGE:
         raise Unreadable("truncated or damaged") from None
+    if image.width * image.height > max_pixels:
+        raise Unreadable("too many pixels: a decompression bomb?")
     return image
+
+
+def _converted(image: Image.Image) -> Image.Image:
+    """Decode the pixels and convert them. Raises Unreadable."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # damage that Pillow repairs; the pixels are what counts
+            image.load()
+    except _DAMAGE:
+        raise Unreadable("truncated or damaged") from None
+    try:
+        return to_rgb(image)
+    except _DAMAGE:
+        raise Unreadable("its colour mode cannot be converted") from None
 
 
 def decode_rgb(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """The picture as RGB and upright. Raises Unreadable with a reason."""
-    try:
-        return to_rgb(_loaded(encoded, max_pixels))
-    except _DAMAGE:
-        raise Unreadable("its colour mode cannot be converted") from None
+    return _converted(_opened(encoded, max_pixels))
 
 
 def examine(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode once and keep hash, metadata and thumbnail. Raises Unreadable with a reason."""
-    image = _loaded(encoded, max_pixels)
+    image = _opened(encoded, max_pixels)
     width, height, mode, kind = image.width, image.height, image.mode, image.format or "?"
-    try:
-        rgb = to_rgb(image)
-    except _DAMAGE:
-        raise Unreadable("its colour mode cannot be converted") from None
+    rgb = _converted(image)
     thumb = rgb.resize((THUMB, THUMB), Image.Resampling.BOX)
     colour = "#" + thumb.resize((1, 1), Image.Resampling.BOX).tobytes().hex()
     return Picture(

@@ -7,6 +7,7 @@ Parquet           <- shards.py       a file or a folder of shards
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,14 +129,14 @@ def list_rows(path: Path, options: ReadOptions, *, split: str | None, side: str)
     from auditor.records.shards import list_parquet
     from auditor.records.tables import TABLE_SUFFIXES
 
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataError(f"{side}: {printable(path)} does not exist; check the path")
     suffix = path.suffix.lower()
     if path.is_dir():
         listing = _list_folder(path, options, split)
     elif suffix == ".parquet":
         listing = list_parquet([(path, path.name)], options, split)
-    elif suffix in TABLE_SUFFIXES:
+    elif suffix in TABLE_SUFFIXES and path.is_file():
         listing = list_manifest(path, options, split)
     else:
         raise DataError(

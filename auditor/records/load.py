@@ -12,6 +12,7 @@ Re-encoded copies and near-duplicates are then found within the sample only, and
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -62,35 +63,49 @@ def load_splits(
     merged_nonmembers, n_dropped = _read_nonmembers(
         nonmember_side, member_side, limit, seed, on_progress
     )
-    near, near_note = _near_duplicates(merged_members, merged_nonmembers, options)
-    evaluated, calibration = zip(
-        *(_divide(m.records, calibration_share, seed) for m in (merged_members, merged_nonmembers)),
-        strict=True,
+    return _assemble(
+        (member_side, nonmember_side),
+        (merged_members, merged_nonmembers),
+        calibration_share,
+        seed,
+        n_cross_split_dropped=n_dropped,
+        notes=_reading_notes(
+            (member_side, nonmember_side), (merged_members, merged_nonmembers), limit
+        ),
     )
-    if calibration_share and not all((*evaluated, *calibration)):
+
+
+def _assemble(
+    sides: tuple[Side, Side],
+    merged: tuple[Merged, Merged],
+    calibration_share: float,
+    seed: int,
+    *,
+    n_cross_split_dropped: int,
+    notes: Sequence[str],
+) -> Splits:
+    """Near-duplicates, calibration part and counts. Raises DataError if a part is empty."""
+    near, near_notes = _near_duplicates(*merged, sides[0].options)
+    members, calibration_members = _divide(merged[0].records, calibration_share, seed)
+    nonmembers, calibration_nonmembers = _divide(merged[1].records, calibration_share, seed)
+    parts = (members, nonmembers, calibration_members, calibration_nonmembers)
+    if calibration_share and not all(parts):
         raise DataError(
             f"too few records to set aside {calibration_share:.0%} for calibration: a part is "
             "empty; give more records or subjects, or choose attacks that fit nothing"
         )
-    sides = (member_side, nonmember_side)
-    records = merged_members.records + merged_nonmembers.records
-    notes = [*_reading_notes(sides, (merged_members, merged_nonmembers), limit), *near_note]
+    caption_sources = dict.fromkeys(side.listing.caption_source for side in sides)
     return Splits(
-        members=evaluated[0],
-        nonmembers=evaluated[1],
-        calibration_members=calibration[0],
-        calibration_nonmembers=calibration[1],
-        n_cross_split_dropped=n_dropped,
+        *parts,
+        n_cross_split_dropped=n_cross_split_dropped,
         n_unreadable=sum(side.n_unreadable for side in sides),
         near_duplicates=near,
-        repeats=_repeats(merged_members.records),
-        nonmember_repeats=_repeats(merged_nonmembers.records),
+        repeats=_repeats(merged[0].records),
+        nonmember_repeats=_repeats(merged[1].records),
         has_captions=all(side.listing.has_captions for side in sides),
-        has_subjects=all(record.subject is not None for record in records),
-        caption_source="; nonmembers: ".join(
-            dict.fromkeys(side.listing.caption_source for side in sides)
-        ),
-        notes=tuple(notes),
+        has_subjects=all(r.subject is not None for part in merged for r in part.records),
+        caption_source="; nonmembers: ".join(caption_sources),
+        notes=(*notes, *near_notes),
     )
 
 
@@ -155,10 +170,11 @@ def _read_members(side: Side, limit: int | None, seed: int, on_progress: Progres
 def _read_nonmembers(
     side: Side, members: Side, limit: int | None, seed: int, on_progress: Progress | None
 ) -> tuple[Merged, int]:
-    """As for members, without copies of members; also how many were dropped."""
+    """As for members, without copies of members; also how many distinct files were dropped."""
+    copied = {d for d in side.copies if d in members.copies and d not in members.unreadable}
     member_pixels = {picture.pixels for picture in members.pictures.values()}
-    order, kept, pixels = side.sample_order(seed), [], set[str]()
-    dropped: set[str | bytes] = set()
+    order = [digest for digest in side.sample_order(seed) if digest not in copied]
+    kept, pixels, n_recoded = list[bytes](), set[str](), 0
     wanted = len(order) if limit is None else limit
     at = 0
     while at < len(order) and len(pixels) < wanted:
@@ -167,22 +183,30 @@ def _read_nonmembers(
         side.decode(batch, on_progress)
         for digest in batch:
             picture = side.pictures.get(digest)
-            if picture is None:
-                continue
-            if digest in members.copies or picture.pixels in member_pixels:
-                dropped.add(picture.pixels)
-            else:
+            if picture is not None and picture.pixels in member_pixels:
+                n_recoded += 1
+            elif picture is not None:
                 kept.append(digest)
                 pixels.add(picture.pixels)
     side.check_readable()
-    _check_share_of_copies(len(dropped), len(dropped) + len(pixels), side.options)
-    return merge_copies(side, kept), len(dropped)
+    if at == len(order):
+        n_dropped = len(copied) + n_recoded
+        _check_share_of_copies(n_dropped, n_dropped + len(kept), side.options)
+    else:
+        _check_share_of_copies(n_recoded, n_recoded + len(kept), side.options, is_sample=True)
+    return merge_copies(side, kept), len(copied) + n_recoded
 
 
-def _check_share_of_copies(n_copies: int, n_nonmembers: int, options: ReadOptions) -> None:
-    """Raise DataError if too many nonmembers are copies of members."""
-    share = n_copies / max(n_nonmembers, 1)
-    if share <= options.max_cross_split_share:
+def _check_share_of_copies(
+    n_copies: int, n_nonmembers: int, options: ReadOptions, *, is_sample: bool = False
+) -> None:
+    """Raise DataError if too many nonmembers are copies of members.
+
+    is_sample: allow for chance, three standard errors and one record.
+    """
+    limit = options.max_cross_split_share
+    slack = 1 + 3 * math.sqrt(limit * (1 - limit) * n_nonmembers) if is_sample else 1e-9
+    if n_copies <= limit * n_nonmembers + slack:
         return
     if n_copies == n_nonmembers:
         raise DataError(
@@ -190,9 +214,9 @@ def _check_share_of_copies(n_copies: int, n_nonmembers: int, options: ReadOption
             "pass records that the model was not trained on"
         )
     raise DataError(
-        f"{n_copies} of {n_nonmembers} nonmembers ({share:.1%}) are copies of members; the limit "
-        f"is {options.max_cross_split_share:.0%}, since the splits look mixed up: pass records "
-        "that the model was not trained on"
+        f"{n_copies} of {n_nonmembers} nonmembers ({n_copies / n_nonmembers:.1%}) are copies of "
+        f"members; the limit is {limit:.0%}, since the splits look mixed up: pass records that "
+        "the model was not trained on"
     )
 
 

@@ -133,7 +133,7 @@ class Splits:
     calibration_nonmembers: tuple[Record, ...]
     """Nonmembers that fitted attacks are fitted on; may be empty."""
     n_cross_split_dropped: int
-    """Nonmembers dropped because their pixels are those of a member."""
+    """Distinct files of nonmembers dropped because their pixels are those of a member."""
     n_unreadable: int
     """Rows of both sides that could not be read."""
     near_duplicates: tuple[str, ...]

@@ -58,11 +58,12 @@ class DataFolder:
     def walk(self) -> tuple[list[str], int]:
         """All files below, sorted, hidden ones left out; and how many linked folders were not entered.
 
-        Raises DataError for a link to a file outside.
+        Raises DataError for a link to a file outside, and for a folder that cannot be listed: what
+        it holds would be missing from the audit.
         """
         files: list[str] = []
         n_linked = 0
-        for parent, folders, names in os.walk(self.folder):
+        for parent, folders, names in os.walk(self.folder, onerror=_refuse):
             visible = [f for f in folders if not f.startswith((".", "__MACOSX"))]
             n_linked += sum(os.path.islink(os.path.join(parent, f)) for f in visible)
             folders[:] = visible
@@ -74,3 +75,10 @@ class DataFolder:
                     "leads out of the folder; copy the file into it, or pass the real folder"
                 )
         return sorted(files), n_linked
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(
+        f"the folder {printable(error.filename)} cannot be listed ({error.strerror}); "
+        "make it readable or move it out"
+    )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attacks.errors import DataError
-from auditor.records.sources import printable
+from auditor.records.sources import Unreadable, printable, read_regular_file
 
 TABLE_SUFFIXES = (".jsonl", ".csv", ".tsv")
 """Text tables that are read; `.json` is not, since it has no rows."""
@@ -62,11 +62,11 @@ def read_table(path: Path) -> Table:
     """
     shown = printable(path.name)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_regular_file(str(path)).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise DataError(f"{shown} is not UTF-8 text; save it as UTF-8") from None
-    except OSError as error:
-        raise DataError(f"{shown} cannot be read ({error.strerror})") from None
+    except Unreadable as reason:
+        raise DataError(f"{shown} cannot be read: {reason}") from None
     is_lines = path.suffix.lower() == ".jsonl"
     rows = tuple(_json_rows(shown, text) if is_lines else _csv_rows(path, shown, text))
     columns = tuple(dict.fromkeys(column for row in rows for column in row.cells))

@@ -100,9 +100,12 @@ def open_target(
 def _load_components(layout: Layout, *, allow_pickle: bool) -> dict[str, Any]:
     import diffusers
     import transformers
+    from transformers.utils import logging as transformers_logging
 
     diffusers.utils.logging.set_verbosity_error()  # its warnings quote captions
-    transformers.logging.set_verbosity_error()
+    transformers_logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
     parts: dict[str, Any] = {}
     wanted = {"unet", "scheduler", layout.vae}
     if layout.conditioning != "unconditional":

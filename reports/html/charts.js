@@ -1,4 +1,4 @@
-// Replaces each static chart by a live one. No eval: expressions are interpreted from their syntax
+// Replaces each static chart by a live one. No eval: `ast` makes Vega-Embed interpret expressions from their syntax
 // tree, so that the content security policy can forbid code from strings. A chart that fails
 // keeps its static picture.
 for (const block of document.querySelectorAll("script[data-chart]")) {
@@ -10,7 +10,6 @@ for (const block of document.querySelectorAll("script[data-chart]")) {
     renderer: "svg",
     actions: false,
     ast: true,
-    expr: vega.expressionInterpreter,
     defaultStyle: false,
     tooltip: { disableDefaultStyle: true },
   })

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -16,26 +15,15 @@ from markupsafe import Markup
 
 from attacks.results import MembershipFinding, RuleResult
 from reports import crosswalk, text, wording
+from reports.coverage import coverage_rows
 from reports.html import charts, compiled
 from reports.html.gauge import gauge
-from reports.record import AuditRecord, Coverage
+from reports.record import AuditRecord
 
 MAX_BYTES = 2_000_000
 CHART_POINTS = (1200, 600, 250)
 """ROC points in the whole page; the next budget is taken if the page comes out too big."""
 MAX_ROC_CHARTS = 12
-
-
-@dataclass(frozen=True, slots=True)
-class CoverageRow:
-    """One class of attack as the report prints it."""
-
-    clause: str
-    name: str
-    meaning: str
-    status: str
-    reason: str
-    results: tuple[str, ...]
 
 
 def render(record: AuditRecord) -> str:
@@ -48,23 +36,6 @@ def render(record: AuditRecord) -> str:
     return page
 
 
-def coverage_rows(record: AuditRecord) -> tuple[CoverageRow, ...]:
-    """The six classes of paragraph 55, each accounted for, then whatever else was recorded.
-
-    A class is printed as tested only if a finding of this record stands behind it.
-    """
-    recorded = {row.id: row for row in record.coverage}
-    done = {finding.attack for finding in record.findings}
-    known = crosswalk.coverage_classes()
-    rows = [
-        _coverage_row(one.clause, one.name, one.meaning, recorded.get(one.id), done)
-        for one in known
-    ]
-    extra = [row for row in record.coverage if row.id not in {one.id for one in known}]
-    rows += [_coverage_row("", row.name, "", row, done) for row in extra]
-    return tuple(rows)
-
-
 def deciding_finding(record: AuditRecord) -> MembershipFinding | None:
     """The finding that the first rule rests on; else the first one."""
     by_name = {finding.attack: finding for finding in record.findings}
@@ -72,18 +43,6 @@ def deciding_finding(record: AuditRecord) -> MembershipFinding | None:
         if rule.attack in by_name:
             return by_name[rule.attack]
     return record.findings[0] if record.findings else None
-
-
-def _coverage_row(
-    clause: str, name: str, meaning: str, row: Coverage | None, done: set[str]
-) -> CoverageRow:
-    if row is None:
-        return CoverageRow(clause, name, meaning, "not tested", "the record says nothing", ())
-    results = tuple(one for one in row.results if one in done)
-    if row.status == "tested" and not results:
-        reason = "recorded as tested, but no result in this record stands behind it"
-        return CoverageRow(clause, name, meaning, "not tested", reason, ())
-    return CoverageRow(clause, name, meaning, row.status, row.reason, results)
 
 
 def _page(record: AuditRecord, points: int) -> str:
@@ -179,6 +138,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters.update(
         share=text.share,
+        rate=text.rate,
         number=text.number,
         decimal=text.decimal,
         p_value=text.p_value,

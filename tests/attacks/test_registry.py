@@ -249,7 +249,7 @@ def test_overrides_replace_defaults_for_this_target():
         ("secmi", {"t": 990, "k": 10}, ["timestep 1000", "ends at 999"]),
         ("loss", {"timesteps": 100}, ["a list, each item a whole number, got 100"]),
         ("loss", {"timesteps": [100, "200"]}, ["a list, each item a whole number"]),
-        ("pfami", {"floor": "1e-6"}, ["a number, got '1e-6'"]),
+        ("pfami", {"floor": "1e-6"}, ["a number, got '1e-6'", "1.0e-6"]),
         ("clid", {"alpha": "auto"}, ["a number or null, got 'auto'"]),
         ("clid", {"center": "mode"}, ["one of median, mean, got 'mode'"]),
         ("pia", {1: 2}, ["unknown option '1'"]),

@@ -81,8 +81,9 @@ def _answer(request: Request, kept: np.ndarray, rng: np.random.Generator, ties: 
     n = len(kept)
 
     def draw(*shape: int) -> np.ndarray:
-        values = rng.gamma(20, 1 / 20, (n, *shape))
-        return np.round(values, 0) + 1 if ties else values
+        if ties:
+            return rng.integers(1, 3, (n, *shape)).astype(float)
+        return rng.gamma(200, 1 / 200, (n, *shape))
 
     match request:
         case NoiseError(condition="caption", crop=1.0):

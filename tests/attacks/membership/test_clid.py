@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import RobustScaler
@@ -67,6 +67,7 @@ def test_the_centre_of_the_text_is_an_option():
     assert clid.fit_scaling(np.array([0.0, 1.0, 8.0])).center == 1.0
 
 
+@settings(max_examples=20, deadline=None)
 @given(seed=SEEDS, leaks=st.booleans())
 def test_alpha_has_the_best_auc_of_the_grid(seed, leaks):
     rng = np.random.default_rng(seed)

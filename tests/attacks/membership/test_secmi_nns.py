@@ -75,6 +75,18 @@ def test_large_batches_are_scored_in_chunks(monkeypatch):
     np.testing.assert_allclose(chunked, whole, rtol=1e-5, atol=1e-6)
 
 
+def test_large_maps_are_averaged_down_to_the_same_result():
+    rng = np.random.default_rng(5)
+    maps, labels = patterned(20, rng)
+    fitted = np.tile(maps, (1, 1, 4, 4))
+    enlarged = np.kron(fitted, np.ones((1, 1, 2, 2), dtype=np.float16))
+    config = dataclasses.replace(CONFIG, epochs=2)
+    small = secmi_nns.score({REQUEST: fitted}, config, Calibration({REQUEST: fitted}, labels))
+    part = Calibration({REQUEST: enlarged}, labels)
+    large = secmi_nns.score({REQUEST: enlarged}, config, part)
+    np.testing.assert_allclose(large, small, rtol=1e-4, atol=1e-4)
+
+
 def test_the_seed_decides_and_the_process_s_random_state_is_left_alone():
     import torch
 

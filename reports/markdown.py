@@ -1,0 +1,141 @@
+"""A Markdown summary for pull requests: short, escaped, at most 65,000 characters.
+
+Text of the record is hostile: it cannot open a tag, a link, a mention, a table cell or code.
+"""
+
+from __future__ import annotations
+
+import re
+
+from attacks.results import RuleResult
+from reports import text, wording
+from reports.coverage import coverage_rows
+from reports.record import AuditRecord
+
+MAX_CHARS = 65_000
+"""GitHub refuses comments above 65,536 characters."""
+MARKER = "<!-- auditor-report -->"
+"""A CI step finds its earlier comment by this line."""
+_ROWS = 60
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~<>&=$^-])")
+_AUTOMATIC = re.compile(r"(@|#|GH-|://|www\.|:)(?=\S)", re.IGNORECASE)
+
+
+def render(record: AuditRecord) -> str:
+    """The comment."""
+    verdict = record.verdict
+    head = [
+        MARKER,
+        f"## auditor: {wording.OUTCOMES[verdict.outcome]}",
+        "",
+        f"**{escape(text.clean(verdict.sentence, 600))}**",
+        "",
+        escape(text.clean(verdict.headline, 600)),
+        "",
+        f"Not tested: {escape(text.clean(verdict.untested, 600))}",
+        "",
+        *_rules(record),
+    ]
+    parts = [
+        head,
+        _details("Coverage", _coverage(record)),
+        _details("Attacks", _attacks(record)),
+        _details("Controls", _controls(record)),
+    ]
+    foot = ["", f"<sub>{_facts(record)} {wording.NOT_ADVICE}</sub>", ""]
+    return _fit(parts, foot)
+
+
+def escape(words: str) -> str:
+    """Text that Markdown prints as it is, on one line, linking and mentioning nobody."""
+    apart = _AUTOMATIC.sub("\\1\u200b", words.replace("\n", " "))
+    return _SPECIAL.sub(r"\\\1", apart).replace("\\<", "&lt;").replace("\\>", "&gt;").replace(
+        "\\&", "&amp;"
+    )  # fmt: skip
+
+
+def _fit(parts: list[list[str]], foot: list[str]) -> str:
+    """Leave out whole parts from the end, and say so, rather than cut inside one."""
+    note = ["", "Parts were left out for length; they are in the HTML report."]
+    for keep in range(len(parts), 0, -1):
+        lines = [line for part in parts[:keep] for line in part]
+        lines += foot if keep == len(parts) else note + foot
+        if len(out := "\n".join(lines)) <= MAX_CHARS:
+            return out
+    return "\n".join([*parts[0], *note, *foot])[:MAX_CHARS]
+
+
+def _rules(record: AuditRecord) -> list[str]:
+    if not record.rules:
+        return ["The record holds no rule."]
+    lines = _header("Rule", "Outcome", "Observed", "Low", "High", "Limit", "What would decide it")
+    return lines + [_rule(rule) for rule in record.rules[:_ROWS]]
+
+
+def _rule(rule: RuleResult) -> str:
+    outcome = wording.OUTCOMES[rule.outcome] if rule.outcome else "reported"
+    return _row(
+        f"{text.clean(rule.rule, 60)}: {text.clean(rule.metric, 160)}",
+        outcome,
+        text.figure(rule.value, rule.unit),
+        text.figure(rule.low, rule.unit),
+        text.figure(rule.high, rule.unit),
+        text.figure(rule.limit, rule.unit),
+        text.clean(rule.needed, 200) if rule.needed else text.DASH,
+    )
+
+
+def _coverage(record: AuditRecord) -> list[str]:
+    lines = _header("Class of attack (EDPB Opinion 28/2024)", "Paragraph", "Status", "Why")
+    return lines + [
+        _row(text.clean(row.name, 80), row.clause, row.status, text.clean(row.reason, 240))
+        for row in coverage_rows(record)[:_ROWS]
+    ]
+
+
+def _attacks(record: AuditRecord) -> list[str]:
+    lines = _header(
+        "Attack", "AUC", "Above the top nonmember", "Leaked, at least", "Bound at 0.1 %"
+    )
+    for one in record.findings[:_ROWS]:
+        strict = one.tpr_at_fpr.get("0.001")
+        lines.append(
+            _row(
+                text.clean(one.attack, 60),
+                f"{text.decimal(one.auc.value)} ({text.interval(one.auc.low, one.auc.high)})",
+                text.number(one.identified.members_above.get("1")),
+                f"{one.identified.leaked_at_least} of {one.n_members}",
+                text.share(strict.high if strict else None),
+            )
+        )
+    return lines
+
+
+def _controls(record: AuditRecord) -> list[str]:
+    lines = _header("Control", "Status", "What came out")
+    return lines + [
+        _row(text.clean(one.name, 60), one.status.value, text.clean(one.summary, 300))
+        for one in record.controls[:_ROWS]
+    ]
+
+
+def _facts(record: AuditRecord) -> str:
+    data = record.data
+    facts = (
+        f"{text.clean(record.target.name, 80)}, {data.n_members:,} members, "
+        f"{data.n_nonmembers:,} nonmembers, seed {record.seed}, "
+        f"policy {text.clean(record.policy.name, 40)} ({text.clean(record.policy.sha256, 12)})."
+    )
+    return escape(facts)
+
+
+def _details(title: str, lines: list[str]) -> list[str]:
+    return ["", f"<details><summary>{title}</summary>", "", *lines, "", "</details>"]
+
+
+def _header(*cells: str) -> list[str]:
+    return [f"| {' | '.join(cells)} |", f"|{'---|' * len(cells)}"]
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(escape(cell) for cell in cells)} |"

@@ -1,0 +1,19 @@
+"""One rendering of each page for all tests: the first one compiles the script."""
+
+from __future__ import annotations
+
+import functools
+
+from attacks.results import Outcome
+from reports.html import page
+from tests.reports.samples import hostile, sample
+
+
+@functools.cache
+def sample_page(outcome: Outcome = Outcome.FAIL) -> str:
+    return page.render(sample(outcome))
+
+
+@functools.cache
+def hostile_page() -> str:
+    return page.render(hostile())

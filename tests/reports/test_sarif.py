@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+
+from attacks.results import Outcome
+from reports import sarif
+from tests.reports.samples import hostile, sample
+from tests.reports.sarif_shape import SHAPE
+
+
+def log(record: Any) -> dict[str, Any]:
+    return dict(json.loads(sarif.render(record)))
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_conforms(outcome: Outcome) -> None:
+    jsonschema.Draft202012Validator.check_schema(SHAPE)
+    jsonschema.Draft202012Validator(SHAPE).validate(log(sample(outcome)))
+
+
+def test_hostile_text_conforms_and_stays_small() -> None:
+    text = sarif.render(hostile())
+    jsonschema.Draft202012Validator(SHAPE).validate(json.loads(text))
+    assert len(text) < 100_000
+
+
+def test_the_shape_notices_an_unknown_property() -> None:
+    tree = log(sample())
+    tree["runs"][0]["results"][0]["colour"] = "red"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(SHAPE).validate(tree)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "levels"),
+    [
+        (Outcome.PASS, []),
+        (Outcome.FAIL, ["error"]),
+        (Outcome.INCONCLUSIVE, ["warning"]),
+        (Outcome.INVALID, ["warning", "warning"]),
+    ],
+)
+def test_one_result_for_each_rule_that_did_not_pass(outcome: Outcome, levels: list[str]) -> None:
+    run = log(sample(outcome))["runs"][0]
+    assert [result["level"] for result in run["results"]] == levels
+    assert run["properties"]["rules"]["auc"] in ("pass", "invalid")
+
+
+def test_references_resolve() -> None:
+    run = log(sample())["runs"][0]
+    rules = run["tool"]["driver"]["rules"]
+    taxa = {
+        (taxonomy["name"], taxon["id"])
+        for taxonomy in run["taxonomies"]
+        for taxon in taxonomy["taxa"]
+    }
+    assert taxa == {("MITRE ATLAS", "AML.T0024.000"), ("CWE", "359")}
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+        assert {(t["toolComponent"]["name"], t["id"]) for t in result["taxa"]} == taxa
+    for rule in rules:
+        assert rule["help"]["text"]
+        assert 0 < float(rule["properties"]["security-severity"]) <= 10
+
+
+def test_fingerprints_follow_the_rule_and_the_target() -> None:
+    def prints(record: Any) -> dict[str, str]:
+        return dict(log(record)["runs"][0]["results"][0]["partialFingerprints"])
+
+    one = sample()
+    retrained = one.model_copy(
+        update={"target": one.target.model_copy(update={"weights_sha256": {"unet": "0" * 64}})}
+    )
+    assert prints(one) == prints(one.model_copy(update={"seed": 8}))
+    same, other = prints(one), prints(retrained)
+    assert same["primaryLocationLineHash"] == other["primaryLocationLineHash"]
+    assert same["ruleAndTarget/v1"] != other["ruleAndTarget/v1"]
+
+
+def test_no_record_is_named() -> None:
+    record = sample()
+    text = sarif.render(record)
+    assert not any(one.record_id in text for f in record.findings for one in f.top_members)
