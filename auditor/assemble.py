@@ -28,8 +28,8 @@ from auditor.memory import peak_memory_mb
 from auditor.records import Record, write_private_map
 from auditor.scoring import Scores
 from reports import record as schema
-from reports import render
 from reports.files import write_atomic
+from reports.render import render
 
 if TYPE_CHECKING:
     from auditor.controls.suite import Controls
@@ -251,9 +251,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _loss_curve(
-    observations: Observations, is_member: NDArray[np.bool_]
-) -> tuple[CurvePoint, ...]:
+def _loss_curve(observations: Observations, is_member: NDArray[np.bool_]) -> tuple[CurvePoint, ...]:
     curve = sorted(
         (r for r in observations if r == NoiseError(t=getattr(r, "t", -1))), key=lambda r: r.t
     )

@@ -240,13 +240,9 @@ def _first_problem(error: ValidationError) -> str:
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     """The keys that a file may have at a place in the policy."""
-    model: type[BaseModel] = Policy
+    model: Any = Policy
     for part in location:
-        fields = {f.alias or name: f for name, f in model.model_fields.items()}
-        found = fields.get(str(part))
-        if found is None or not isinstance(found.annotation, type):
-            break
-        model = found.annotation
+        model = {f.alias or name: f for name, f in model.model_fields.items()}[str(part)].annotation
     return [f.alias or name for name, f in model.model_fields.items()]
 
 

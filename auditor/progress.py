@@ -10,7 +10,7 @@ class Progress:
         """A new stage of `total` units begins; the former one is over."""
 
     def advance(self, n: int) -> None:
-        """n more units of the current stage are done."""
+        """Tell that n more units of the current stage are done."""
 
     def note(self, text: str) -> None:
         """Something that the user should know; never a record's content."""

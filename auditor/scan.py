@@ -160,9 +160,7 @@ def plan_scan(options: ScanOptions, progress: Progress) -> PreparedScan:
     target = _open(options, options.model, options.lora)
     reference = _open(options, options.reference, None) if options.reference else None
     seconds["load model"] = time.perf_counter() - began
-    target.capabilities = dataclasses.replace(
-        target.capabilities, has_captions=splits.has_captions
-    )
+    target.capabilities = dataclasses.replace(target.capabilities, has_captions=splits.has_captions)
     plan = make_plan(names, target.capabilities, config.attack_options)
     if not plan.configs:
         reasons = "; ".join(f"{skipped.attack}: {skipped.reason}" for skipped in plan.inapplicable)
@@ -180,9 +178,7 @@ def plan_scan(options: ScanOptions, progress: Progress) -> PreparedScan:
         plan=plan,
         executor=LocalExecutor(options.seed, batch_size, progress),
         cache=cache,
-        key=load_or_create_project_key(
-            options.out.absolute().parent / ".auditor" / "project.key"
-        ),
+        key=load_or_create_project_key(options.out.absolute().parent / ".auditor" / "project.key"),
         started=started,
         seconds=seconds,
     )
@@ -196,9 +192,7 @@ def run_scan(scan: PreparedScan, progress: Progress) -> ScanResult:
     is_member = np.isin([r.id for r in records], [r.id for r in scan.splits.members])
     with scan.timed("observe"):
         progress.stage("observing the target", len(records))
-        observations = scan.executor.observe(
-            scan.target, records, scan.plan.requests, scan.cache
-        )
+        observations = scan.executor.observe(scan.target, records, scan.plan.requests, scan.cache)
         calibration = _calibrate(scan, progress)
         reference = _observe_reference(scan, records, progress)
     scores, dropped = score_all(scan.plan, observations, calibration)
@@ -222,7 +216,13 @@ def run_scan(scan: PreparedScan, progress: Progress) -> ScanResult:
         )
         judgement = judge(evaluation, controls.results, scan.policy, n_train=scan.config.n_train)
     record = assemble(
-        scan, judgement, controls, observations, records, is_member, scan.plan.inapplicable + dropped
+        scan,
+        judgement,
+        controls,
+        observations,
+        records,
+        is_member,
+        scan.plan.inapplicable + dropped,
     )
     record, paths = write_outputs(scan, record, scores | paired, records, published, is_member)
     return ScanResult(record, paths, evaluation, records, published)
@@ -259,14 +259,15 @@ def _open(options: ScanOptions, model: str, lora: Path | None) -> DiffusionTarge
 
 def _reading(progress: Progress) -> Callable[[str, int, int], None]:
     """Shows the stages of reading, each reported as (stage, done, total)."""
-    seen = {"stage": "", "done": 0}
+    current, before = "", 0
 
     def report(stage: str, done: int, total: int) -> None:
-        if stage != seen["stage"]:
+        nonlocal current, before
+        if stage != current:
             progress.stage(stage, total)
-            seen.update(stage=stage, done=0)
-        progress.advance(done - int(seen["done"]))
-        seen["done"] = done
+            current, before = stage, 0
+        progress.advance(done - before)
+        before = done
 
     return report
 
@@ -312,7 +313,9 @@ def _table(
 ) -> RecordTable:
     subjects = [record.subject for record in records]
     has_subjects = any(subject is not None for subject in subjects)
-    units = [s if s is not None else f"record {r.id}" for s, r in zip(subjects, records, strict=True)]
+    units = [
+        s if s is not None else f"record {r.id}" for s, r in zip(subjects, records, strict=True)
+    ]
     return RecordTable(
         record_ids=published,
         is_member=is_member,
@@ -322,4 +325,3 @@ def _table(
         subjects=np.array(units) if has_subjects else None,
         blind_score=controls.blind_score,
     )
-

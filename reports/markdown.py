@@ -18,7 +18,7 @@ MARKER = "<!-- auditor-report -->"
 """A CI step finds its earlier comment by this line."""
 _ROWS = 60
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~<>&=$^-])")
-_AUTOMATIC = re.compile(r"(@|#|GH-|://|www\.|:)(?=\S)", re.IGNORECASE)
+_AUTOMATIC = re.compile(r"(@|#|GH-|www\.|:(?=//))(?=\S)", re.IGNORECASE)
 
 
 def render(record: AuditRecord) -> str:

@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from attacks.results import Outcome, RuleResult
 from reports import crosswalk, text, wording
+from reports.markdown import escape
 from reports.record import AuditRecord
 
 SCHEMA = (
@@ -99,7 +101,7 @@ def _descriptor(rule_id: str, rule: RuleResult | None) -> dict[str, Any]:
             "text": f"Membership inference, measured on {metric}. A rule passes only if the upper "
             "bound of the leak is below its limit."
         },
-        "help": {"text": help_text, "markdown": _markdown(help_text)},
+        "help": {"text": help_text, "markdown": escape(help_text)},
         "defaultConfiguration": {"level": "error"},
         "relationships": [
             {"target": _taxon(key), "kinds": ["relevant"]} for key in TAXONOMIES
@@ -172,9 +174,13 @@ def _invocation(record: AuditRecord) -> dict[str, Any]:
         "commandLine": text.clean(record.command, 1000),
         "executionSuccessful": True,
         "exitCode": record.verdict.exit_code,
-        "startTimeUtc": record.environment.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "endTimeUtc": record.environment.finished.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "startTimeUtc": _utc(record.environment.started),
+        "endTimeUtc": _utc(record.environment.finished),
     }
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _taxonomy(key: str) -> dict[str, Any]:
@@ -216,9 +222,3 @@ def _literal(message: str) -> str:
     """SARIF messages give braces and brackets a meaning; here they have none."""
     escaped = message.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
     return escaped.replace("{", "{{").replace("}", "}}")
-
-
-def _markdown(words: str) -> str:
-    from reports.markdown import escape
-
-    return escape(words)

@@ -29,11 +29,11 @@ def demo(
         materialise(name, out / "models" / name)
     records = write_records(out / "records")
     outcomes = {}
-    commands = []
+    commands: list[list[str]] = []
     for name in ("memorized", "clean"):
-        words = ["scan", "model", out / "models" / name, "--members", records.members]
-        words += ["--nonmembers", records.nonmembers, "--out", out / name]
-        commands.append([str(word) for word in words])
+        words = ["scan", "model", str(out / "models" / name)]
+        words += ["--members", str(records.members), "--nonmembers", str(records.nonmembers)]
+        commands.append([*words, "--out", str(out / name)])
         outcomes[name] = _run(commands[-1])
     commands.append(["report", str(out / "memorized" / "audit.json"), "--format", "md"])
     _run(commands[-1])

@@ -35,6 +35,8 @@ def explain(
     stdout.print(f"[bold]Calls[/]     {calls_per_record(found.requests(config))} a record, alone")
     stdout.print(f"[bold]Sources[/]   {', '.join(m.references)}")
     stdout.print(f"[bold]Tags[/]      {', '.join(m.tags)}")
-    stdout.print("\n[bold]Settings[/] (defaults for a 512-pixel latent model; `--config` changes them)")
+    stdout.print(
+        "\n[bold]Settings[/] (defaults for a 512-pixel latent model; `--config` changes them)"
+    )
     for setting in dataclasses.fields(config):
         stdout.print(f"  {setting.name} = {plain(getattr(config, setting.name))}")

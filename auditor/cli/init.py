@@ -33,4 +33,6 @@ def init(
     for name, text in texts.items():
         write_atomic(directory / name, text)
         stdout.print(f"wrote {plain(directory / name)}")
-    stdout.print("use them with: auditor scan model MODEL ... --config auditor.yaml --policy policy.yaml")
+    stdout.print(
+        "use them with: auditor scan model MODEL ... --config auditor.yaml --policy policy.yaml"
+    )

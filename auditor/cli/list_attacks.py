@@ -30,7 +30,9 @@ def list_attacks(
     table = Table("id", "name", "attack", "access", "runs", box=None, pad_edge=False)
     for m in manifests:
         when = "by default" if m.tier.value == "default" else "when named"
-        table.add_row(m.id, m.name, m.title, m.access.value, when + (", fitted" if m.fitted else ""))
+        table.add_row(
+            m.id, m.name, m.title, m.access.value, when + (", fitted" if m.fitted else "")
+        )
     stdout.print(table)
     for name, reason in broken_attacks().items():
         stdout.print(f"[yellow]{plain(name)} cannot be used:[/] {plain(reason)}")

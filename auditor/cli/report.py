@@ -13,7 +13,7 @@ from auditor.cli.console import Debug, plain, stdout
 def report(
     audit_json: Annotated[Path, typer.Argument(help="An audit.json.")],
     formats: Annotated[
-        str, typer.Option("--format", "-f", help="html, json, junit, sarif, markdown; by commas.")
+        str, typer.Option("--format", "-f", help="html, json, junit, sarif, md; by commas.")
     ] = "html",
     out: Annotated[
         Path | None, typer.Option("--out", help="Directory; default: beside audit.json.")
@@ -22,11 +22,12 @@ def report(
 ) -> None:
     """Render the reports of an audit again; the verdict is in the record and cannot change.
 
-    Example: auditor report audit/audit.json --format html,junit,sarif,markdown
+    Example: auditor report audit/audit.json --format html,junit,sarif,md
     """
-    from reports import read_record, render
+    from reports.json_file import read
+    from reports.render import render
 
-    record = read_record(audit_json)
+    record = read(audit_json)
     wanted = tuple(name.strip() for name in formats.split(",") if name.strip())
-    for path in render(record, wanted, out or audit_json.parent):
+    for path in render(record, wanted, out or audit_json.parent).values():
         stdout.print(f"wrote {plain(path)}")

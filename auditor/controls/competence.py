@@ -15,7 +15,7 @@ SIGNIFICANT = 2.326  # one-sided 1 % of the normal distribution
 
 
 def competence(
-    loss: NDArray[np.float64], reinitialised: NDArray[np.float64], power: NDArray[np.float64]
+    loss: NDArray[np.floating], reinitialised: NDArray[np.floating], power: NDArray[np.floating]
 ) -> ControlResult:
     """Compare the losses of nonmembers with those of two predictors that know nothing.
 
@@ -29,7 +29,7 @@ def competence(
     spread = np.sqrt(_variance_of_mean(own) + _variance_of_mean(other))
     margin_fresh = float((other.mean() - own.mean()) / max(spread, 1e-12))
     is_competent = margin_trivial > SIGNIFICANT and margin_fresh > SIGNIFICANT
-    figures = {
+    figures: dict[str, float | int | str | bool | None] = {
         "loss": float(own.mean()),
         "loss_trivial": float(power.mean()),
         "loss_reinitialised": float(other.mean()),
@@ -50,9 +50,9 @@ def competence(
     return ControlResult("competence", status, summary, figures)
 
 
-def _variance_of_mean(values: NDArray[np.float64]) -> float:
+def _variance_of_mean(values: NDArray[np.floating]) -> float:
     return float(values.var(ddof=1) / len(values)) if len(values) > 1 else float("inf")
 
 
-def _z(differences: NDArray[np.float64]) -> float:
+def _z(differences: NDArray[np.floating]) -> float:
     return float(differences.mean() / max(np.sqrt(_variance_of_mean(differences)), 1e-12))

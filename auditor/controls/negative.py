@@ -44,7 +44,9 @@ def separates(
 
 def random_half(record_ids: list[str], seed: int) -> NDArray[np.bool_]:
     """(n,) one random half of the records, by a keyed hash of their ids."""
-    ranks = [hashlib.blake2b(f"{seed}|half|{i}".encode(), digest_size=8).digest() for i in record_ids]
+    ranks = [
+        hashlib.blake2b(f"{seed}|half|{i}".encode(), digest_size=8).digest() for i in record_ids
+    ]
     order = np.argsort(np.array(ranks))
     half = np.zeros(len(record_ids), dtype=bool)
     half[order[: len(record_ids) // 2]] = True

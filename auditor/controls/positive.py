@@ -7,23 +7,26 @@ confidence, score above the nonmembers' threshold of the PASS bound: 14 of 18.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from attacks.observations import Calibration
+from attacks.observations import Calibration, Observations
+from attacks.protocols import Dose
 from attacks.results import ControlResult, ControlStatus
 from attacks.statistics.rates import clopper_pearson, nth_largest, pass_rank
 from auditor.controls.sampling import draw
-from auditor.observe.cache import Cache
+from auditor.observe.cache import Cache, shard_key
 from auditor.observe.executor import LocalExecutor
 from auditor.observe.plan import Plan
 from auditor.records import Record
 from auditor.scoring import Scores, calibrated, difference, score_all
 from auditor.targets.diffusion import DiffusionTarget
+from auditor.targets.finetuning import RECIPE
 
 N_INJECTED = 18
 N_COMPARED = 110
@@ -69,7 +72,9 @@ def positive_control(
     """
     chosen = draw(nonmembers, N_INJECTED + N_COMPARED, setting.seed, "positive")
     if len(chosen) < N_INJECTED + MIN_COMPARED:
-        summary = f"not run: it needs {N_INJECTED + MIN_COMPARED} nonmembers, there are {len(chosen)}"
+        summary = (
+            f"not run: it needs {N_INJECTED + MIN_COMPARED} nonmembers, there are {len(chosen)}"
+        )
         return PositiveControl(ControlResult("positive", ControlStatus.NOT_RUN, summary), {})
     subset = None
     if reference is not None:
@@ -94,34 +99,57 @@ def _climb(setting: Setting, chosen: Sequence[Record], reference: Scores | None)
         names += [calibrated(name) for name in setting.plan.configs]
     ladder = _Ladder({name: None for name in names}, {name: 0 for name in names}, {})
     is_injected = np.arange(len(chosen)) < N_INJECTED
-    doses = [dose for dose in DOSES if dose <= setting.max_dose] or [setting.max_dose]
-    for copy in _doses(setting, chosen[:N_INJECTED], doses):
-        ladder.losses[copy.exposures] = (copy.loss_before, copy.loss_after)
-        observations = setting.executor.observe(
-            copy.predictor, chosen, setting.plan.requests, None
-        )
+    for dose, before, after, observations in _observed_doses(setting, chosen):
+        ladder.losses[dose] = (before, after)
         scores, _ = score_all(setting.plan, observations, setting.calibration)
         if reference is not None:
             paired = difference(scores, reference)
             scores |= {calibrated(name): values for name, values in paired.items()}
-        is_established = copy.loss_after < ESTABLISHED * copy.loss_before
+        is_established = after < ESTABLISHED * before
         if is_established and ladder.established_at is None:
-            ladder.established_at = copy.exposures
+            ladder.established_at = dose
         for name, values in scores.items():
             above = n_above(values[is_injected], values[~is_injected], setting.fpr)
             ladder.above[name] = above
             if is_established and ladder.caught_at[name] is None and is_caught(above):
-                ladder.caught_at[name] = copy.exposures
+                ladder.caught_at[name] = dose
         if all(dose is not None for dose in ladder.caught_at.values()):
             break
     return ladder
 
 
-def _doses(setting: Setting, injected: Sequence[Record], doses: Sequence[int]):  # noqa: ANN202
+class _ObservedDose(NamedTuple):
+    exposures: int
+    loss_before: float
+    loss_after: float
+    observations: Observations
+
+
+def _observed_doses(setting: Setting, chosen: Sequence[Record]) -> Iterator[_ObservedDose]:
+    """Each dose with its observations; the copy is trained only if something is not stored yet."""
+    doses = [dose for dose in DOSES if dose <= setting.max_dose] or [setting.max_dose]
+    names = shard_key([record.id for record in chosen])
+    copies: Iterator[Dose] | None = None
+    for dose in doses:
+        cache = setting.cache.derived(f"planted {names} {N_INJECTED} {dose} {RECIPE}")
+        facts = cache.facts()
+        known = setting.executor.recall(chosen, setting.plan.requests, cache)
+        if facts and known is not None:
+            yield _ObservedDose(dose, facts["before"], facts["after"], known)
+            continue
+        copies = copies or _train(setting, chosen[:N_INJECTED], doses)
+        copy = next(found for found in copies if found.exposures == dose)
+        found = setting.executor.observe(copy.predictor, chosen, setting.plan.requests, cache)
+        cache.store_facts({"before": copy.loss_before, "after": copy.loss_after})
+        yield _ObservedDose(dose, copy.loss_before, copy.loss_after, found)
+
+
+def _train(setting: Setting, injected: Sequence[Record], doses: Sequence[int]) -> Iterator[Dose]:
     target = setting.target
     inputs = target.prepare([record.open() for record in injected])
     embedded = target.embed([record.caption or "" for record in injected])
-    conditioning = embedded.rows(torch.arange(len(injected), device=target.device)) if embedded else None
+    rows = torch.arange(len(injected), device=target.device)
+    conditioning = None if embedded is None else embedded.rows(rows)
     return target.finetune(inputs, conditioning, doses=doses, seed=setting.seed)
 
 
@@ -153,7 +181,9 @@ def _conclude(setting: Setting, ladder: _Ladder, n_compared: int) -> PositiveCon
     losses = f"loss on the injected records {before:.3f} before, {after:.3f} after {last} exposures"
     if ladder.established_at is None:
         status = ControlStatus.NOT_RUN
-        summary = f"Control not established: the copy did not memorize what was injected ({losses})."
+        summary = (
+            f"Control not established: the copy did not memorize what was injected ({losses})."
+        )
     elif not caught:
         status = ControlStatus.FAILED
         summary = (
@@ -161,12 +191,12 @@ def _conclude(setting: Setting, ladder: _Ladder, n_compared: int) -> PositiveCon
             "this scan could miss a leak, so nothing may pass."
         )
     else:
-        status = ControlStatus.PASSED if len(caught) == len(ladder.caught_at) else ControlStatus.WARNING
+        status = (
+            ControlStatus.PASSED if len(caught) == len(ladder.caught_at) else ControlStatus.WARNING
+        )
         found = ", ".join(f"{name} at {dose}" for name, dose in caught.items())
         missed = [name for name, dose in ladder.caught_at.items() if dose is None]
         summary = f"Injected records were found (exposures needed: {found}; {losses})."
         if missed:
             summary += f" Missed by {', '.join(missed)}: these support no PASS."
-    return PositiveControl(
-        ControlResult("positive", status, summary, figures), ladder.caught_at
-    )
+    return PositiveControl(ControlResult("positive", status, summary, figures), ladder.caught_at)

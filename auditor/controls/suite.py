@@ -18,7 +18,7 @@ from attacks.results import ControlResult
 from auditor.controls.blind import blind_baseline
 from auditor.controls.competence import competence
 from auditor.controls.negative import random_half, separates
-from auditor.controls.positive import Setting, positive_control
+from auditor.controls.positive import DOSES, Setting, positive_control
 from auditor.controls.sampling import draw
 from auditor.observe.noise import noise
 from auditor.progress import Progress
@@ -85,7 +85,7 @@ def run_controls(
     progress.stage("control: blind baseline", 1, "steps")
     blind = blind_baseline(members, nonmembers, seed=seed)
     results.append(blind.control)
-    progress.stage("control: planted records", 4, "doses")
+    progress.stage("control: planted records", MOST_RECORDS * len(DOSES))
     planted = positive_control(_setting(scan, calibration), nonmembers, base)
     results.append(planted.result)
     is_scored = all(record.id in blind.scores for record in records)
@@ -118,7 +118,8 @@ def _fresh_copy(
     chosen = draw(members, half, seed, "fresh") + draw(nonmembers, half, seed, "fresh")
     copy = scan.target.reinitialised(seed)
     requests = (*scan.plan.requests, *_curve(scan))
-    observations = scan.executor.observe(copy, chosen, requests, None)
+    cache = scan.cache.derived(f"random weights {seed}")
+    observations = scan.executor.observe(copy, chosen, requests, cache)
     scores, _ = score_all(scan.plan, observations, calibration)
     return observations, scores, np.arange(len(chosen)) < min(half, len(members))
 

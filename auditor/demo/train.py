@@ -37,7 +37,7 @@ class TrainingConfig:
 
     seed: int = 0
     """Draws the initial weights, batches and noise."""
-    autoencoder_steps: int = 2000
+    autoencoder_steps: int = 700
     """Steps of the autoencoder."""
     autoencoder_batch: int = 16
     """Images per step."""
@@ -45,9 +45,9 @@ class TrainingConfig:
     """Peak learning rate; a cosine takes it to 0."""
     kl_weight: float = 1e-4
     """Weight of the latents' divergence from a unit Gaussian beside the mean square error."""
-    unet_steps: int = 2000
+    unet_steps: int = 1500
     """Steps of each U-Net."""
-    unet_batch: int = 64
+    unet_batch: int = 32
     """Latents per step."""
     unet_rate: float = 2e-3
     """Peak learning rate; a cosine takes it to 0."""
@@ -205,8 +205,12 @@ def round_to_half(module: nn.Module) -> nn.Module:
 def save_target(pipeline: StableDiffusionPipeline, name: str, out: Path) -> None:
     """Write the pipeline in half precision: its U-Net under `name`, the rest as `shared`."""
     with TemporaryDirectory(dir=out) as scratch:
-        pipeline.to(torch.float16).save_pretrained(scratch, safe_serialization=True)
-        pipeline.to(torch.float32)
+        parts = (pipeline.vae, pipeline.text_encoder, pipeline.unet)
+        for part in parts:
+            part.half()
+        pipeline.save_pretrained(scratch, safe_serialization=True)
+        for part in parts:
+            part.float()
         (out / name).mkdir(exist_ok=True)
         for part in (out / "shared", out / name / "unet"):
             shutil.rmtree(part, ignore_errors=True)

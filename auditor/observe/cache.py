@@ -7,6 +7,7 @@ else enters, so another attack, another policy and another version of the packag
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -87,6 +88,26 @@ class Cache:
         write_atomic(
             self._target / "batch.json", json.dumps({"batch_size": batch_size}), mode=0o600
         )
+
+    def derived(self, purpose: str) -> Cache:
+        """The store of a copy of this target, such as one with random weights."""
+        key = hashlib.sha256(f"{self.target_key}|{purpose}".encode()).hexdigest()
+        return dataclasses.replace(self, target_key=key)
+
+    def store_facts(self, facts: dict[str, float]) -> None:
+        """Keep a few numbers about this target, such as the losses of a fine-tuned copy."""
+        private_directory(self.root)
+        write_atomic(self._target / "facts.json", json.dumps(facts), mode=0o600)
+
+    def facts(self) -> dict[str, float] | None:
+        """The numbers kept by `store_facts`, or None."""
+        path = self._target / "facts.json"
+        if self.is_fresh or not path.is_file():
+            return None
+        try:
+            return dict(json.loads(path.read_text()))
+        except (ValueError, TypeError):
+            return None
 
     @property
     def _target(self) -> Path:

@@ -65,7 +65,9 @@ class ShardObserver:
     def observe(self, requests: Sequence[Request]) -> dict[Request, NDArray[np.floating]]:
         """Answers to requests (with their requirements), arrays with axis 0 over the shard."""
         self._embed({c for r in requests if (c := getattr(r, "condition", None))})
-        self._keep_clean = {r.condition for r in requests if isinstance(r, ProximalError | StepError)}
+        self._keep_clean = {
+            r.condition for r in requests if isinstance(r, ProximalError | StepError)
+        }
         answers: dict[Request, NDArray[np.floating]] = {}
         answers |= self._noise_errors([r for r in requests if isinstance(r, NoiseError)])
         answers |= self._clean_norms([r for r in requests if isinstance(r, CleanNorms)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -62,6 +61,23 @@ class LocalExecutor:
                 parts[request].append(answers[request])
             self.progress.advance(len(shard))
         return {r: np.concatenate(arrays) if arrays else np.empty(0) for r, arrays in parts.items()}
+
+    def recall(
+        self, records: Sequence[Record], requests: Sequence[Request], cache: Cache
+    ) -> Observations | None:
+        """What `observe` would return, if all of it is stored; otherwise None."""
+        complete = with_requirements(requests)
+        parts: dict[Request, list[NDArray[np.floating]]] = {r: [] for r in complete}
+        for start in range(0, len(records), SHARD_RECORDS):
+            shard = records[start : start + SHARD_RECORDS]
+            name = shard_key([record.id for record in shard])
+            for request in complete:
+                stored = cache.load(request, name)
+                if stored is None or len(stored) != len(shard):
+                    return None
+                parts[request].append(stored)
+        self.usage.n_calls_cached += len(records) * sum(r.calls for r in complete)
+        return {r: np.concatenate(arrays) for r, arrays in parts.items()}
 
     def _shard(
         self,
@@ -131,11 +147,6 @@ class LocalExecutor:
         self.progress.note(f"out of memory: going on with batches of {self.batch_size}")
         if cache:
             cache.store_batch_size(self.batch_size)
-
-
-def uncached(executor: LocalExecutor) -> LocalExecutor:
-    """The same executor without progress, for controls."""
-    return dataclasses.replace(executor, progress=Progress())
 
 
 def automatic_batch_size(predictor: NoisePredictor) -> int:

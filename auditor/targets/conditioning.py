@@ -45,7 +45,9 @@ def embed_texts(pipeline: Any, texts: Sequence[str], resolution: int) -> Conditi
 
     pipeline: a StableDiffusionPipeline or StableDiffusionXLPipeline (text part only).
     """
-    encoder = pipeline.text_encoder if pipeline.text_encoder is not None else pipeline.text_encoder_2
+    encoder = (
+        pipeline.text_encoder if pipeline.text_encoder is not None else pipeline.text_encoder_2
+    )
     device = next(encoder.parameters()).device
     with torch.no_grad():
         encoded = pipeline.encode_prompt(

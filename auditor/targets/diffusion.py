@@ -105,7 +105,9 @@ class DiffusionTarget:
         """Conditioning of captions; None if the model takes no text."""
         return embed_texts(self._text, captions, self._size[0]) if self._text else None
 
-    def native(self, inputs: Tensor, timesteps: Tensor, conditioning: Conditioning | None) -> Tensor:
+    def native(
+        self, inputs: Tensor, timesteps: Tensor, conditioning: Conditioning | None
+    ) -> Tensor:
         """(n, c, h, w) what the U-Net itself predicts, in float32."""
         given = {} if conditioning is None else conditioning.arguments(self.unet.dtype)
         return self.unet(inputs.to(self.unet.dtype), timesteps, **given).sample.float()
@@ -202,5 +204,5 @@ def _fit(image: Image.Image, size: tuple[int, int], crop: float) -> Image.Image:
 
 
 def _to_array(image: Image.Image) -> NDArray[np.float32]:
-    array = np.asarray(image, dtype=np.float32) / 255
+    array: NDArray[np.float32] = np.asarray(image, dtype=np.float32) / np.float32(255)
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)

@@ -20,6 +20,8 @@ from auditor.targets.parametrisation import add_noise, native_goal
 if TYPE_CHECKING:
     from auditor.targets.diffusion import DiffusionTarget
 
+RECIPE = 1
+"""Raised whenever fine-tuning changes, so that stored observations of copies are not reused."""
 WHOLE_UP_TO = 50_000_000
 """Parameters up to which the whole U-Net is tuned."""
 LEARNING_RATE = 1e-3

@@ -38,9 +38,7 @@ def find_model(model: str) -> Path:
 
     try:
         return Path(
-            snapshot_download(
-                model, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"]
-            )
+            snapshot_download(model, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"])
         )
     except Exception as error:  # the hub client raises a dozen unrelated types
         raise TargetError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from importlib import resources
 from typing import Any
 
@@ -153,8 +154,13 @@ def _environment() -> jinja2.Environment:
 
 
 def _visible(value: Any) -> Any:
-    """Every plain string that the template prints is made visible before it is escaped."""
-    return text.clean(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+    """Every plain string that the template prints is made visible before it is escaped.
+
+    A space between a figure and its percent sign does not break the line.
+    """
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return re.sub(r"(?<=\d) %", f"{text.NARROW}%", text.clean(value))
 
 
 def _figure(rule: RuleResult, which: str) -> str:

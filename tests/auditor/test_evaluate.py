@@ -9,7 +9,7 @@ import pytest
 
 from attacks.errors import DataError, ShapeError
 from attacks.statistics.auc import auc
-from attacks.statistics.identified import count_above
+from attacks.statistics.identified import count_above, top_evidence
 from auditor.evaluate import evaluate
 from auditor.policy import Policy
 from tests.attacks.statistics.draws import correlated_noise
@@ -32,6 +32,9 @@ def test_a_finding_holds_the_figures_of_its_attack() -> None:
         assert finding.identified.members_above == {
             str(r): count_above(inside, outside, r) for r in (1, 3, 10)
         }
+        top = top_evidence(inside, outside, level=0.01 / 6)  # two attacks, three ranks
+        assert finding.identified.leaked_at_least == top.leaked_at_least
+        assert finding.identified.p_value == top.p_value
         assert set(finding.tpr_at_fpr) == {"0.001", "0.01", "0.05"}
         assert finding.tpr_at_fpr["0.001"].value is None
         assert "not resolvable" in (finding.tpr_at_fpr["0.001"].reason or "")

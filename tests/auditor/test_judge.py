@@ -83,9 +83,10 @@ def test_fail_by_identified_records() -> None:
 
 def test_fail_by_mass_leak() -> None:
     scores = _clean()
-    scores[1, :800] += 1
+    scores[1, :800] = np.random.default_rng(0).uniform(0, 1.5, 800)  # high, but never on top
     judgement = judge(evaluated(scores, 800), controls(), Policy())
     rule = judgement.rules[1]
+    assert judgement.rules[0].outcome is not Outcome.FAIL
     assert rule.outcome is Outcome.FAIL
     assert rule.attack == "a1"
     assert rule.low is not None
@@ -93,6 +94,8 @@ def test_fail_by_mass_leak() -> None:
     assert rule.p_value is not None
     assert rule.p_value <= 0.01
     assert judgement.exit_code == 1
+    assert "as a whole" in judgement.sentence
+    assert judgement.headline == rule.explanation
 
 
 def test_fail_counts_although_the_attack_missed_its_control() -> None:
@@ -170,8 +173,10 @@ def test_a_pass_rests_on_an_attack_caught_at_an_accepted_dose(
 
 def test_the_bound_of_an_attack_that_missed_its_control_does_not_count_for_pass() -> None:
     scores = _clean()
-    # Sixteen members tie with the threshold y_(4): they count against PASS, hardly for FAIL.
-    scores[1, :16] = np.sort(scores[1, 800:])[-4]
+    # Sixteen members tie with nonmembers 4 to 12: that counts against PASS and not for FAIL.
+    outside = 800 + np.argsort(-scores[1, 800:])
+    scores[1, outside[3:12]] = scores[1, outside[3]]
+    scores[1, :16] = scores[1, outside[3]]
     both = judge(evaluated(scores, 800), controls(), Policy())
     assert both.outcome is Outcome.INCONCLUSIVE
     assert both.rules[0].attack == "a1"

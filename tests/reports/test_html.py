@@ -71,6 +71,14 @@ def test_the_first_screen_answers_in_order(outcome: Outcome) -> None:
     assert places == sorted(places)
 
 
+def test_an_invalid_measurement_shows_no_figure_of_the_leak_on_the_first_screen() -> None:
+    def hero(outcome: Outcome) -> str:
+        return sample_page(outcome).partition('id="rules"')[0]
+
+    assert 'class="gauge"' in hero(Outcome.PASS)
+    assert 'class="gauge"' not in hero(Outcome.INVALID)
+
+
 def test_elements_nest_even_with_hostile_text() -> None:
     for text in (sample_page(), hostile_page()):
         assert Outline(text).open == []

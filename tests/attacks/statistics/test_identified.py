@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -17,6 +17,7 @@ from attacks.statistics.rates import lower_limit, nth_largest, pass_rank
 from tests.attacks.statistics.draws import at_most, correlated_noise, tied_scores
 
 
+@settings(deadline=None)
 @given(st.integers(0, 30), st.integers(1, 12), st.integers(1, 30), st.integers(1, 30))
 def test_tail_probability_equals_scipy(j: int, r: int, n1: int, n0: int) -> None:
     if j > n1:
@@ -47,6 +48,7 @@ def test_tail_probability_of_a_million_records_is_accurate() -> None:
     assert idf.tail_probability(31, 10, 500_000, 500_000) == pytest.approx(expected, rel=1e-6)
 
 
+@settings(deadline=None)
 @given(tied_scores(20), tied_scores(20), st.sampled_from([1, 3, 10]))
 def test_count_above_is_strict(x: np.ndarray, y: np.ndarray, rank: int) -> None:
     expected = 0
@@ -56,6 +58,7 @@ def test_count_above_is_strict(x: np.ndarray, y: np.ndarray, rank: int) -> None:
     assert idf.count_above(x, y, rank) == expected
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3, 10]), st.data())
 def test_leaked_at_least_equals_the_linear_search(
     n1: int, n0: int, rank: int, data: st.DataObject
@@ -119,6 +122,7 @@ def test_nothing_leaked_is_almost_never_counted() -> None:
     assert hits / runs <= at_most(0.01, runs)
 
 
+@settings(deadline=None)
 @given(tied_scores(), tied_scores())
 def test_outlier_p_values_equal_the_naive_count(x: np.ndarray, y: np.ndarray) -> None:
     expected = [(1 + sum(s <= t for t in y)) / (y.size + 1) for s in x]
@@ -139,6 +143,7 @@ def test_names_are_mostly_right_and_clean_targets_have_none() -> None:
     assert np.mean(right) == pytest.approx(12.0, abs=0.2)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), min_size=1, max_size=20))
 def test_max_per_subject_equals_a_loop(rows: list[tuple[int, int]]) -> None:
     subjects = np.array([f"s{s}" for s, _ in rows])

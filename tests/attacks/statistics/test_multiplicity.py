@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -13,6 +13,7 @@ from attacks.statistics.multiplicity import benjamini_hochberg, holm
 p_lists = st.lists(st.floats(0, 1), min_size=1, max_size=9)
 
 
+@settings(deadline=None)
 @given(p_lists)
 def test_holm_equals_the_step_down_procedure(p: list[float]) -> None:
     for alpha in (0.01, 0.05, 0.3):
@@ -31,6 +32,7 @@ def test_holm_golden_and_empty() -> None:
     assert holm([]).size == 0
 
 
+@settings(deadline=None)
 @given(p_lists, st.sampled_from([0.05, 0.1, 0.5]))
 def test_benjamini_hochberg_equals_scipy(p: list[float], q: float) -> None:
     adjusted = stats.false_discovery_control(p)

@@ -1,0 +1,174 @@
+"""The whole flow on the bundled models: verdicts, files, privacy, cost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attacks.results import ControlStatus, Outcome
+from auditor.scan import scan_model
+from reports.json_file import read
+
+
+def control(scanned, name):
+    return next(c for c in scanned.result.record.controls if c.name == name)
+
+
+def test_the_model_that_memorized_fails_and_planted_records_are_named(memorized_scan, demo):
+    record = memorized_scan.result.record
+    assert record.verdict.outcome is Outcome.FAIL
+    assert record.verdict.exit_code == 1
+    named = {
+        top.record_id: top.multiplicity
+        for finding in record.findings
+        for top in finding.top_members
+        if top.is_named
+    }
+    n_planted = len(json.loads(demo.records.planted.read_text()))
+    planted = [copies for copies in named.values() if copies > 1]
+    assert len(planted) >= n_planted / 2
+    assert len(planted) >= 0.7 * len(named)
+
+
+def test_the_twin_that_never_saw_the_members_does_not_fail(clean_scan):
+    record = clean_scan.result.record
+    assert record.verdict.outcome in (Outcome.PASS, Outcome.INCONCLUSIVE)
+    assert not any(top.is_named for finding in record.findings for top in finding.top_members)
+
+
+@pytest.mark.parametrize("name", ["competence", "negative", "random weights", "blind", "direction"])
+def test_controls_hold_on_both(memorized_scan, clean_scan, name):
+    for scanned in (memorized_scan, clean_scan):
+        found = control(scanned, name)
+        assert found.status in (ControlStatus.PASSED, ControlStatus.WARNING), found.summary
+
+
+def test_planted_records_are_found_in_the_clean_copy(clean_scan):
+    assert control(clean_scan, "positive").status is not ControlStatus.NOT_RUN
+
+
+def test_calls_counted_at_the_unet_are_the_planned_ones(memorized_scan):
+    record = memorized_scan.result.record
+    assert record.environment.calls_per_record == 24
+    probes = 8 * 18  # loss of the injected records before fine-tuning
+    n_records = record.data.n_members + record.data.n_nonmembers
+    assert memorized_scan.unet_rows == 24 * n_records + probes
+    assert sum(f.cost.calls_alone for f in record.findings) == 10 + 2 + 2 + 1 + 12
+
+
+def test_every_file_is_there_and_its_hash_is_right(memorized_scan):
+    out = memorized_scan.out
+    lines = (out / "SHA256SUMS").read_text().splitlines()
+    listed = dict(reversed(line.split("  ")) for line in lines)
+    names = {"audit.json", "report.html", "report.md", "junit.xml", "auditor.sarif"}
+    assert names <= set(listed)
+    assert {f"scores/{name}.parquet" for name in ("loss", "pia", "pian", "sima", "secmi")} <= set(
+        listed
+    )
+    for path, digest in listed.items():
+        assert hashlib.sha256((out / path).read_bytes()).hexdigest() == digest
+    assert read(out / "audit.json") == memorized_scan.result.record
+
+
+def test_scores_are_what_the_findings_say(memorized_scan):
+    from sklearn.metrics import roc_auc_score
+
+    for finding in memorized_scan.result.record.findings:
+        table = pd.read_parquet(memorized_scan.out / finding.scores)
+        assert list(table.columns) == ["record_id", "member", "score"]
+        assert table.member.sum() == finding.n_members
+        assert roc_auc_score(table.member, table.score) == pytest.approx(finding.auc.value)
+
+
+def test_nothing_private_leaves_the_private_folder(memorized_scan, demo):
+    """No caption, no file name, no content id, no path in any file that is passed on."""
+    captions = {
+        json.loads(line)["text"]
+        for folder in (demo.records.members, demo.records.nonmembers)
+        for line in (folder / "metadata.jsonl").read_text().splitlines()
+    }
+    rare = sorted(captions, key=len)[-50:]
+    secrets = [r.id for r in memorized_scan.result.records] + rare
+    secrets += [str(demo.records.members), str(memorized_scan.out), ".png"]
+    for path in memorized_scan.out.rglob("*"):
+        if path.is_file() and path.parent.name != "private":
+            content = path.read_bytes()
+            leaked = [s for s in secrets if s.encode() in content]
+            assert not leaked, (path.name, leaked[:3])
+
+
+def test_private_files_are_private(memorized_scan):
+    private = memorized_scan.out / "private"
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
+    assert stat.S_IMODE((private / "records.jsonl").stat().st_mode) == 0o600
+    key = memorized_scan.out.parent / ".auditor" / "project.key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    cache = memorized_scan.options.cache
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+    assert not (private / "revealed.html").exists()
+
+
+def test_a_second_run_comes_from_the_cache_with_the_same_bytes(scan_demo, memorized_scan):
+    before = {p.name: p.read_bytes() for p in (memorized_scan.out / "scores").iterdir()}
+    again = scan_demo("memorized", reveal=True)
+    assert again.unet_rows == 0
+    assert again.result.record.environment.n_calls == 0
+    assert {p.name: p.read_bytes() for p in (again.out / "scores").iterdir()} == before
+    assert again.result.record.verdict == memorized_scan.result.record.verdict
+    revealed = again.out / "private" / "revealed.html"
+    assert stat.S_IMODE(revealed.stat().st_mode) == 0o600
+    assert b"data:image/png" in revealed.read_bytes()
+
+
+def test_loss_curve_separates_less_at_the_noisy_end(memorized_scan):
+    curve = memorized_scan.result.record.loss_curve
+    assert [point.t for point in curve] == list(range(0, 1000, 100))
+    assert all(point.members.low < point.members.value < point.members.high for point in curve)
+
+
+def test_splits_from_two_sources_are_invalid(demo, tmp_path, digits):
+    """Members are digits, nonmembers their negatives: any attack would separate them."""
+    from tests.conftest import write_images
+
+    upright = [np.kron(d, np.ones((4, 4), np.uint8)) for d in digits[:60]]
+    negative = [255 - np.kron(d, np.ones((4, 4), np.uint8)) for d in digits[60:160]]
+    from auditor.scan import ScanOptions
+
+    result = scan_model(
+        ScanOptions(
+            model=str(demo.models["clean"]),
+            members=write_images(tmp_path / "m", upright, ["a digit"] * 60),
+            nonmembers=write_images(tmp_path / "n", negative, ["a digit"] * 100),
+            out=tmp_path / "out",
+            attacks=("sima",),
+            device="cpu",
+        )
+    )
+    assert result.record.verdict.outcome is Outcome.INVALID
+    assert result.record.verdict.exit_code == 3
+
+
+def test_reference_gives_calibrated_findings_and_a_negative_control(demo, tmp_path):
+    from auditor.scan import ScanOptions
+
+    result = scan_model(
+        ScanOptions(
+            model=str(demo.models["memorized"]),
+            members=demo.records.members,
+            nonmembers=demo.records.nonmembers,
+            out=tmp_path / "out",
+            attacks=("secmi",),
+            reference=str(demo.models["clean"]),
+            limit=150,
+            device="cpu",
+        )
+    )
+    names = [finding.attack for finding in result.record.findings]
+    assert names == ["secmi", "secmi-vs-reference"]
+    reference = next(c for c in result.record.controls if c.name == "reference")
+    assert reference.status is ControlStatus.PASSED
