@@ -100,6 +100,10 @@ class PreparedScan:
         """Cost, and which verdicts these sample sizes can reach."""
         return look_ahead(self)
 
+    def open_base(self) -> DiffusionTarget:
+        """The model without its adapter."""
+        return _open(self.options, self.options.model, None)
+
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Add the wall seconds of a block to a stage."""

@@ -113,7 +113,9 @@ def joint_identified_test(
             np.minimum(best, top.best_p(drawn[rows], tables), out=best)
         smallest.append(best)
     law = np.sort(np.concatenate(smallest))
-    adjusted = (1 + np.searchsorted(law, observed, side="right")) / (permutations + 1)
+    # Equal p-values of different ranks differ by rounding; a tie must count as extreme.
+    reached = np.searchsorted(law, observed * (1 + 1e-6), side="right")
+    adjusted = (1 + reached) / (permutations + 1)
     return JointTest(float(adjusted.min()), adjusted, observed)
 
 

@@ -18,7 +18,7 @@ def print_summary(result: ScanResult, *, quiet: bool = False) -> None:
     record = result.record
     verdict = record.verdict
     style = STYLES.get(verdict.outcome.value, "bold yellow")
-    stdout.print(f"[{style}]{verdict.outcome.value.upper()}[/]  {plain(verdict.sentence)}")
+    stdout.print(f"[{style}]{plain(verdict.sentence)}[/]")
     if quiet:
         return
     stdout.print(f"  {plain(verdict.headline)}\n")
@@ -36,7 +36,7 @@ def print_summary(result: ScanResult, *, quiet: bool = False) -> None:
     stdout.print("\n[bold]Files[/]")
     for path in result.paths.values():
         stdout.print(f"  {plain(path)}")
-    stdout.print(f"\n[bold]Not tested:[/] {plain(verdict.untested)}")
+    stdout.print(f"\n{plain(verdict.untested)}")
 
 
 def _print_named(result: ScanResult) -> None:

@@ -6,6 +6,7 @@ fine-tuned copy; the blind baseline never sees the target.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.observations import Calibration, NoiseError, Observations
-from attacks.registry import attack
 from attacks.results import ControlResult
 from auditor.controls.blind import blind_baseline
 from auditor.controls.competence import competence
@@ -76,6 +76,8 @@ def run_controls(
             seed,
         ),
     ]
+    if scan.options.lora is not None:
+        results.append(_base_model(scan, members, nonmembers, calibration))
     base: Scores | None = None
     if reference is not None:
         base, _ = score_all(scan.plan, reference, calibration)
@@ -113,15 +115,37 @@ def _fresh_copy(
     calibration: Calibration | None,
 ) -> tuple[Observations, Scores, NDArray[np.bool_]]:
     """Observations and scores of a re-initialised copy on at most 64 + 64 records."""
-    seed = scan.options.seed
-    half = MOST_RECORDS // 2
-    chosen = draw(members, half, seed, "fresh") + draw(nonmembers, half, seed, "fresh")
-    copy = scan.target.reinitialised(seed)
+    chosen, is_member = _both(members, nonmembers, scan.options.seed)
+    copy = scan.target.reinitialised(scan.options.seed)
     requests = (*scan.plan.requests, *_curve(scan))
-    cache = scan.cache.derived(f"random weights {seed}")
+    cache = scan.cache.derived(f"random weights {scan.options.seed}")
     observations = scan.executor.observe(copy, chosen, requests, cache)
     scores, _ = score_all(scan.plan, observations, calibration)
-    return observations, scores, np.arange(len(chosen)) < min(half, len(members))
+    return observations, scores, is_member
+
+
+def _base_model(
+    scan: PreparedScan,
+    members: list[Record],
+    nonmembers: list[Record],
+    calibration: Calibration | None,
+) -> ControlResult:
+    """An adapter's base without it: what it separates, the adapter did not learn."""
+    chosen, is_member = _both(members, nonmembers, scan.options.seed)
+    base = scan.open_base()
+    cache = dataclasses.replace(scan.cache, target_key=base.key)
+    observations = scan.executor.observe(base, chosen, scan.plan.requests, cache)
+    scores, _ = score_all(scan.plan, observations, calibration)
+    what = "Members against nonmembers in the base model without the adapter"
+    return separates("base model", what, scores, is_member, scan.options.seed)
+
+
+def _both(
+    members: list[Record], nonmembers: list[Record], seed: int
+) -> tuple[list[Record], NDArray[np.bool_]]:
+    """At most 64 records of each side, and which of them are members."""
+    sides = [draw(side, MOST_RECORDS // 2, seed, "fresh") for side in (members, nonmembers)]
+    return [*sides[0], *sides[1]], np.arange(len(sides[0]) + len(sides[1])) < len(sides[0])
 
 
 def _curve(scan: PreparedScan) -> tuple[NoiseError, ...]:

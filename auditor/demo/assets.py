@@ -11,6 +11,8 @@ import shutil
 from pathlib import Path
 from typing import Literal, get_args
 
+from attacks.errors import UsageError
+
 TargetName = Literal["memorized", "clean"]
 ASSETS = Path(__file__).parent / "assets"
 TARGETS: tuple[str, ...] = get_args(TargetName)
@@ -22,10 +24,13 @@ def materialise(name: TargetName, directory: Path, *, assets: Path = ASSETS) -> 
     name: "memorized" or "clean".
     assets: the bundled files, or what `auditor.demo.train` wrote.
 
+    Existing files of these names are overwritten, others are left alone.
+
+    Raises UsageError if there is no such target.
     Returns `directory`; load it with `StableDiffusionPipeline.from_pretrained`.
     """
     if name not in TARGETS:
-        raise ValueError(f"unknown demo target {name!r}; choose one of {', '.join(TARGETS)}")
+        raise UsageError(f"unknown demo target {name!r}; choose one of {', '.join(TARGETS)}")
     for part in (assets / "shared", assets / name):
         shutil.copytree(part, directory, dirs_exist_ok=True)
     return directory

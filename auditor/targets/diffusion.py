@@ -22,6 +22,10 @@ from auditor.targets.layout import Layout
 from auditor.targets.parametrisation import coefficients, to_epsilon
 
 
+FRESH_SEED = 0x5EED
+"""Added to the seed of random weights, so that they differ from a model initialised with it."""
+
+
 class DiffusionTarget:
     """A loaded pipeline: NoisePredictor and Trainable of `attacks.protocols`.
 
@@ -124,7 +128,7 @@ class DiffusionTarget:
     def reinitialised(self, seed: int) -> DiffusionTarget:
         """The same architecture with fresh random weights in the U-Net."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(seed + FRESH_SEED)
             fresh = type(self.unet).from_config(self.unet.config)
         return self.with_unet(fresh.to(self.device, self.dtype).eval().requires_grad_(False))
 

@@ -26,7 +26,7 @@ def _slow_statistic(scores: np.ndarray, members: np.ndarray) -> float:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_identified_equals_enumeration(data: st.DataObject) -> None:
     n1, n0 = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 5))

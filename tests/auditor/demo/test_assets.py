@@ -5,6 +5,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
+from attacks.errors import UsageError
 from auditor.demo import TARGETS, materialise
 from auditor.demo.assets import ASSETS
 from auditor.demo.train import round_to_half
@@ -90,5 +91,5 @@ def test_targets_differ_in_their_unet_alone(tmp_path):
 
 
 def test_an_unknown_name_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="choose one of memorized, clean"):
+    with pytest.raises(UsageError, match="choose one of memorized, clean"):
         materialise("clear", tmp_path)
