@@ -58,5 +58,6 @@ class InternalError(AuditorError):
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A sentence that names the known word nearest to a misspelt one, or lists all."""
     choices = sorted(known)
-    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    swapped = [choice for choice in choices if sorted(choice) == sorted(word)]
+    near = swapped or difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
     return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(choices)}"

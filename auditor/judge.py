@@ -33,8 +33,10 @@ from auditor.rules import (
 
 EXIT_CODES = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.INCONCLUSIVE: 3, Outcome.INVALID: 3}
 """Exit code of each overall outcome."""
-INVALIDATING = ("competence", "negative", "blind", "direction")
+REQUIRED = ("competence", "negative", "blind", "direction")
 """Controls that make the membership rules INVALID when they fail, and block a PASS if not run."""
+INVALIDATING = (*REQUIRED, "random weights", "base model", "reference")
+"""Controls that make the membership rules INVALID when they fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ def _case(
         c.name for c in controls if c.status in (ControlStatus.PASSED, ControlStatus.WARNING)
     }
     supporting: tuple[str, ...] = ()
-    blocked = [f"a {name} control" for name in INVALIDATING if name not in ran]
+    blocked = [f"a {name} control" for name in REQUIRED if name not in ran]
     if "positive" not in established:
         again = "a positive control that is established" if "positive" in ran else ""
         blocked.append(again or "a positive control (records planted in a copy of the model)")

@@ -49,11 +49,7 @@ def _run(words: list[str]) -> int:
     from auditor.cli.app import app
 
     stdout.print(f"\n[bold]$ auditor {plain(' '.join(words))}[/]")
-    try:
-        app(words, standalone_mode=False)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
+    return int(app(words, standalone_mode=False) or 0)
 
 
 def _clear(out: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from attacks.errors import UsageError
 from auditor.cli.console import Debug, duration, plain, progress, stderr, stdout
 
 LONG_SCAN_SECONDS = 3600
@@ -119,7 +120,7 @@ def _batch_size(text: str) -> int | None:
     if text == "auto":
         return None
     if not text.isdigit() or int(text) < 1:
-        raise typer.BadParameter(f"'{text}' is neither `auto` nor a positive number")
+        raise UsageError(f"--batch-size '{text}' is neither `auto` nor a positive number")
     return int(text)
 
 

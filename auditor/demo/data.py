@@ -45,7 +45,7 @@ def write_records(directory: Path) -> DemoPaths:
     rows = np.random.default_rng(SPLIT_SEED).permutation(rows)  # copies do not lie together
     _write_folder(paths.members, splits.members, rows)
     _write_folder(paths.nonmembers, splits.nonmembers, np.arange(len(splits.nonmembers.captions)))
-    names = [[_file_name(i) for i in np.flatnonzero(rows == row)] for row in range(N_PLANTED)]
+    names = [[_file_name(int(i)) for i in np.flatnonzero(rows == row)] for row in range(N_PLANTED)]
     paths.planted.write_text(json.dumps(names, indent=1) + "\n", encoding="utf-8")
     return paths
 
