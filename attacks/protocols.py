@@ -60,6 +60,12 @@ class Trainable(Protocol):
         """The same architecture with fresh random weights."""
 
     def finetune(
-        self, inputs: Tensor, conditioning: Any, *, doses: Sequence[int], seed: int
+        self,
+        inputs: Tensor,
+        conditioning: Any,
+        *,
+        doses: Sequence[int],
+        seed: int,
+        batch_size: int = 64,
     ) -> Iterator[Dose]:
         """A copy trained on the inputs, yielded at each cumulative dose (ascending)."""

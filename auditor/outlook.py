@@ -12,7 +12,9 @@ import torch
 from attacks.statistics.power import reachable_verdicts
 from auditor.controls.positive import DOSES, MIN_COMPARED, N_INJECTED
 from auditor.controls.suite import MOST_RECORDS
-from auditor.memory import peak_memory_mb
+from auditor.memory import is_out_of_memory, peak_memory_mb
+from auditor.targets.diffusion import DiffusionTarget
+from auditor.targets.finetuning import DRAWS
 
 if TYPE_CHECKING:
     from auditor.scan import PreparedScan
@@ -54,7 +56,7 @@ def look_ahead(scan: PreparedScan) -> Outlook:
     n_target = models * n_evaluated * plan.calls_per_record + n_calibration * plan.calls_per_record
     doses = [dose for dose in DOSES if dose <= policy.accepted_dose]
     n_control = MOST_RECORDS * plan.calls_per_record * (1 + len(doses))
-    n_training = TRAINING_COST * N_INJECTED * max(doses, default=1)
+    n_training = TRAINING_COST * DRAWS * N_INJECTED * max(doses, default=1)
     seconds_a_call = _seconds_a_call(scan)
     rules = policy.rules
     reachable = reachable_verdicts(
@@ -92,7 +94,17 @@ def look_ahead(scan: PreparedScan) -> Outlook:
 
 def _seconds_a_call(scan: PreparedScan) -> float:
     """Wall seconds of one image in a batch of the planned size, the second time."""
-    target, n = scan.target, scan.executor.batch_size
+    n = scan.executor.batch_size
+    while True:
+        try:
+            return _time_batch(scan.target, n)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or n == 1:
+                raise
+            n //= 2
+
+
+def _time_batch(target: DiffusionTarget, n: int) -> float:
     inputs = torch.zeros((n, *target.input_shape), device=target.device)
     timesteps = torch.full((n,), 1, device=target.device)
     conditioning = target.embed([""])

@@ -195,7 +195,7 @@ def extrapolation(bound: float, evaluation: Evaluation, n_train: int | None) -> 
 
 
 def untested(findings: Sequence[MembershipFinding], classes: Sequence[str]) -> str:
-    """What this audit does not cover, in one sentence."""
+    """What this audit does not cover: what follows `Not tested:`."""
     parts = [", ".join(classes)] if classes else []
     missed = [finding.attack for finding in findings if not finding.supports_pass]
     if missed:
@@ -206,7 +206,7 @@ def untested(findings: Sequence[MembershipFinding], classes: Sequence[str]) -> s
     if not findings:
         parts.append("membership inference, since no attack gave scores")
     parts.append("attacks that are not in this version")
-    return f"Not tested: {'; '.join(parts)}."
+    return f"{'; '.join(parts)}."
 
 
 def _attacks(count: int) -> str:

@@ -108,7 +108,9 @@ def records_of(tmp_path: Path) -> Callable[..., tuple]:
     def read(members, nonmembers, captions=None):
         split = load_splits(
             write_images(tmp_path / "members", members, captions and captions[: len(members)]),
-            write_images(tmp_path / "nonmembers", nonmembers, captions and captions[len(members) :]),
+            write_images(
+                tmp_path / "nonmembers", nonmembers, captions and captions[len(members) :]
+            ),
         )
         return split.members, split.nonmembers
 

@@ -21,8 +21,8 @@ def init(
     Example: auditor init audits
     """
     from auditor.config import TEMPLATE
-    from reports.files import write_atomic
     from auditor.policy import DEFAULT_POLICY_YAML
+    from reports.files import write_atomic
 
     texts = {"auditor.yaml": TEMPLATE, "policy.yaml": DEFAULT_POLICY_YAML}
     existing = [name for name in texts if (directory / name).exists()]

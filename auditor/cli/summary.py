@@ -36,7 +36,7 @@ def print_summary(result: ScanResult, *, quiet: bool = False) -> None:
     stdout.print("\n[bold]Files[/]")
     for path in result.paths.values():
         stdout.print(f"  {plain(path)}")
-    stdout.print(f"\n{plain(verdict.untested)}")
+    stdout.print(f"\n[bold]Not tested:[/] {plain(verdict.untested)}")
 
 
 def _print_named(result: ScanResult) -> None:

@@ -10,6 +10,12 @@ words of captions, and their style; size, mode, format and bytes as read from th
 label-free complexity scores. What it cannot see: a difference that lives only in fine texture, in
 word order, or in columns that the records do not carry. Multiplicity is left out: how often a
 record was listed is no property of its content.
+
+Measured on scikit-learn's digits, 600 + 600, p <= .01: 1 of 200 clean random splits. Found in 16
+or 17 runs each: class mix with AUC .55 6 %, words with .55 44 %, brightness with .56 53 % and with
+.59 100 %; 12 odd members among the 600 29 % (noise), 41 % (negatives), 65 % (one colour), though
+p <= .05 in 71, 100 and 100 %; 24 of one colour 100 %. So a pass does not show that every member
+comes from where the nonmembers come from.
 """
 
 from __future__ import annotations

@@ -150,7 +150,13 @@ def _train(setting: Setting, injected: Sequence[Record], doses: Sequence[int]) -
     embedded = target.embed([record.caption or "" for record in injected])
     rows = torch.arange(len(injected), device=target.device)
     conditioning = None if embedded is None else embedded.rows(rows)
-    return target.finetune(inputs, conditioning, doses=doses, seed=setting.seed)
+    return target.finetune(
+        inputs,
+        conditioning,
+        doses=doses,
+        seed=setting.seed,
+        batch_size=setting.executor.batch_size,
+    )
 
 
 def n_above(injected: NDArray[np.float64], others: NDArray[np.float64], fpr: float) -> int:

@@ -29,8 +29,8 @@ from attacks.observations import (
 )
 from attacks.protocols import NoisePredictor
 from auditor.observe.noise import noise
-from auditor.observe.texts import condition_text
 from auditor.observe.similarity import ssim
+from auditor.observe.texts import condition_text
 
 GAUSSIAN_MEAN_ABS = (2 / np.pi) ** 0.5  # E|N(0, 1)|
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from attacks.errors import TargetError
 from attacks.observations import Observations, Request, with_requirements
 from attacks.protocols import NoisePredictor
+from auditor.memory import is_out_of_memory
 from auditor.observe.cache import Cache, shard_key
 from auditor.observe.diffusion import ShardObserver
 from auditor.progress import Progress
@@ -163,16 +164,6 @@ def automatic_batch_size(predictor: NoisePredictor) -> int:
     else:
         rows = 2**14 // (height * width)
     return 2 ** int(np.log2(min(max(rows, 1), 256)))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a GPU or a CPU."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
-    )
 
 
 def _check_finite(answers: dict[Request, NDArray[np.floating]]) -> None:

@@ -21,7 +21,6 @@ from auditor.targets.conditioning import Conditioning, embed_texts
 from auditor.targets.layout import Layout
 from auditor.targets.parametrisation import coefficients, to_epsilon
 
-
 FRESH_SEED = 0x5EED
 """Added to the seed of random weights, so that they differ from a model initialised with it."""
 
@@ -139,12 +138,20 @@ class DiffusionTarget:
         return twin
 
     def finetune(
-        self, inputs: Tensor, conditioning: Any, *, doses: Sequence[int], seed: int
+        self,
+        inputs: Tensor,
+        conditioning: Any,
+        *,
+        doses: Sequence[int],
+        seed: int,
+        batch_size: int = 64,
     ) -> Iterator[Dose]:
         """A copy trained on the inputs, yielded at each cumulative dose (ascending)."""
         from auditor.targets.finetuning import finetune
 
-        yield from finetune(self, inputs, conditioning, doses=doses, seed=seed)
+        yield from finetune(
+            self, inputs, conditioning, doses=doses, seed=seed, batch_size=batch_size
+        )
 
     @property
     def _vae_factor(self) -> int:

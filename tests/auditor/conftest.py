@@ -9,8 +9,8 @@ import pytest
 
 from auditor.demo.assets import materialise
 from auditor.demo.data import DemoPaths, write_records
-from auditor.scan import ScanOptions, ScanResult, plan_scan, run_scan
 from auditor.progress import Progress
+from auditor.scan import ScanOptions, ScanResult, plan_scan, run_scan
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,13 @@ def scan_demo(demo: Demo, tmp_path_factory: pytest.TempPathFactory):
         )
         prepared = plan_scan(options, Progress())
         rows: list[int] = []
-        hook = prepared.target.unet.register_forward_pre_hook(
-            lambda module, args: rows.append(len(args[0]))
-        )
+        own = prepared.target.unet
+
+        def count(module, args) -> None:
+            if module is own:  # copies inherit the hook
+                rows.append(len(args[0]))
+
+        hook = own.register_forward_pre_hook(count)
         result = run_scan(prepared, Progress())
         hook.remove()
         return Scanned(result, options, options.out, sum(rows))

@@ -31,8 +31,7 @@ def test_the_model_that_memorized_fails_and_planted_records_are_named(memorized_
     }
     n_planted = len(json.loads(demo.records.planted.read_text()))
     planted = [copies for copies in named.values() if copies > 1]
-    assert len(planted) >= n_planted / 2
-    assert len(planted) >= 0.7 * len(named)
+    assert len(planted) >= 2 * n_planted / 3
 
 
 def test_the_twin_that_never_saw_the_members_does_not_fail(clean_scan):
@@ -94,7 +93,8 @@ def test_nothing_private_leaves_the_private_folder(memorized_scan, demo):
     }
     rare = sorted(captions, key=len)[-50:]
     secrets = [r.id for r in memorized_scan.result.records] + rare
-    secrets += [str(demo.records.members), str(memorized_scan.out), ".png"]
+    secrets += [str(demo.records.members), str(memorized_scan.out)]
+    secrets += [path.name for path in demo.records.members.glob("*.png")]
     for path in memorized_scan.out.rglob("*"):
         if path.is_file() and path.parent.name != "private":
             content = path.read_bytes()
@@ -172,3 +172,78 @@ def test_reference_gives_calibrated_findings_and_a_negative_control(demo, tmp_pa
     assert names == ["secmi", "secmi-vs-reference"]
     reference = next(c for c in result.record.controls if c.name == "reference")
     assert reference.status is ControlStatus.PASSED
+
+
+HOSTILE = (
+    "<script>alert('x')</script> </title>",
+    "\x1b[2J\x1b[31mred\x07 \u202egnirts",
+    "{{ 7 * 7 }} ${jndi} ]]> | `code`",
+    "",
+)
+
+
+def odd_pictures(folder, digits, start):
+    """One-pixel, 16-bit, CMYK, palette and transparent pictures among ordinary ones."""
+    from PIL import Image
+
+    folder.mkdir()
+    rows = []
+    for i in range(30):
+        grey = Image.fromarray(digits[start + i])
+        kinds = {
+            0: (Image.new("RGB", (1, 1), (i, start % 256, 7)), "png"),
+            1: (Image.fromarray(digits[start + i].astype(np.uint16) * 257), "png"),
+            2: (grey.convert("CMYK"), "jpg"),
+            3: (grey.convert("P"), "png"),
+            4: (grey.convert("RGBA"), "webp"),
+        }
+        picture, suffix = kinds.get(i, (grey, "png"))
+        picture.save(folder / f"{i}.{suffix}")
+        text = HOSTILE[i % len(HOSTILE)] + f" {i}"
+        rows.append(json.dumps({"file_name": f"{i}.{suffix}", "text": text}))
+    (folder / "metadata.jsonl").write_text("\n".join(rows))
+    return folder
+
+
+def test_odd_pictures_and_hostile_captions_pass_through_unseen(demo, tmp_path, digits):
+    from auditor.scan import ScanOptions
+
+    result = scan_model(
+        ScanOptions(
+            model=str(demo.models["clean"]),
+            members=odd_pictures(tmp_path / "m", digits, 0),
+            nonmembers=odd_pictures(tmp_path / "n", digits, 40),
+            out=tmp_path / "out",
+            attacks=("sima",),
+            device="cpu",
+        )
+    )
+    assert result.record.data.n_members == 30
+    for path in result.paths.values():
+        content = path.read_bytes()
+        for text in (b"alert('x')", b"\x1b[2J", b"{{ 7 * 7 }}", b"gnirts"):
+            assert text not in content
+
+
+def test_a_scan_opens_no_socket(demo, tmp_path, monkeypatch):
+    import socket
+
+    from auditor.scan import ScanOptions
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("a scan tried to open a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    scan_model(
+        ScanOptions(
+            model=str(demo.models["clean"]),
+            members=demo.records.members,
+            nonmembers=demo.records.nonmembers,
+            out=tmp_path / "out",
+            attacks=("sima",),
+            limit=30,
+            device="cpu",
+        )
+    )

@@ -125,7 +125,10 @@ BAD_INPUTS = {
     "no such model": (lambda g, t: g.update(model=t / "no-model"), "no model"),
     "model is data": (lambda g, t: g.update(model=g["members"]), "model_index.json"),
     "policy typo": (lambda g, t: g.update(extra=("--policy", corrupt_policy(t))), "alpha_fail"),
-    "config typo": (lambda g, t: g.update(extra=("--config", unknown_config_key(t))), "text_column"),
+    "config typo": (
+        lambda g, t: g.update(extra=("--config", unknown_config_key(t))),
+        "text_column",
+    ),
     "unknown attack": (lambda g, t: g.update(extra=("--attacks", "pai")), "did you mean 'pia'"),
     "bad device": (lambda g, t: g.update(extra=("--device", "warp")), "device"),
     "bad precision": (lambda g, t: g.update(extra=("--precision", "fp7")), "precision"),

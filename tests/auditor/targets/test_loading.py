@@ -293,3 +293,35 @@ def test_sdxl_style_conditioning(text_pipeline, tmp_path):
     out = target.predict(torch.randn(2, 4, 8, 8), torch.tensor([5, 10]), conditioning)
     assert out.shape == (2, 4, 8, 8)
     assert torch.isfinite(out).all()
+
+
+@pytest.mark.parametrize("kind", ["pixel_pipeline", "text_pipeline"])
+def test_large_unets_are_tuned_by_lora(kind, request, monkeypatch, digits):
+    from auditor.targets import finetuning
+
+    monkeypatch.setattr(finetuning, "WHOLE_UP_TO", 0)
+    target = open_target(str(request.getfixturevalue(kind)), device="cpu", precision="bf16")
+    inputs = target.prepare([Image.fromarray(d).convert("RGB") for d in digits[:4]])
+    conditioning = target.embed(["a three"] * 4)
+    last = list(target.finetune(inputs, conditioning, doses=(1, 12), seed=0))[-1]
+    assert last.loss_after < last.loss_before
+    assert last.predictor.unet.dtype == torch.bfloat16
+    assert target.unet.dtype == torch.bfloat16
+
+
+def test_training_out_of_memory_goes_on_in_chunks(pixel_pipeline, digits):
+    """Gradients of chunks add up to the gradient of the whole batch."""
+    target = open_target(str(pixel_pipeline), device="cpu")
+    inputs = target.prepare([Image.fromarray(d).convert("RGB") for d in digits[:8]])
+    whole = list(target.finetune(inputs, None, doses=(3,), seed=0))[0]
+    native = DiffusionTarget.native
+
+    def limited(self, x, t, c):
+        if torch.is_grad_enabled() and len(x) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return native(self, x, t, c)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(DiffusionTarget, "native", limited)
+        chunked = list(target.finetune(inputs, None, doses=(3,), seed=0))[0]
+    assert chunked.loss_after == pytest.approx(whole.loss_after, rel=1e-3)
