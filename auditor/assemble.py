@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
+from attacks.manifest import Capabilities
 from attacks.observations import NoiseError, Observations
 from attacks.results import CurvePoint, Estimate, PlannedAttack
 from auditor import __version__
@@ -51,7 +52,11 @@ def assemble(
     """The record of an audit, before its score files are written."""
     policy = scan.policy
     findings = tuple(
-        dataclasses.replace(finding, scores=f"scores/{finding.attack}.parquet")
+        dataclasses.replace(
+            finding,
+            scores=f"scores/{finding.attack}.parquet",
+            knowledge=_knowledge(finding.access, scan.target.capabilities),
+        )
         for finding in judgement.findings
     )
     return schema.AuditRecord(
@@ -82,6 +87,15 @@ def assemble(
         coverage=coverage(findings),
         manifest=schema.Manifest(inputs=_inputs(scan), files={}),
     )
+
+
+def _knowledge(access: str, capabilities: Capabilities) -> str:
+    """What the attacker must hold, in words."""
+    record = "the record"
+    if capabilities.is_text_conditional and capabilities.has_captions:
+        record += " and its caption"
+    means = "images from the model" if access == "black-box" else "the model's noise predictions"
+    return f"{record}; {means}"
 
 
 def write_outputs(

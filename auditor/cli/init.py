@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Write auditor.yaml (configuration) and policy.yaml, every line explained.
+    """Write auditor.yaml (configuration) and policy.yaml, every line explained, and its schema.
 
     Example: auditor init audits
     """

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 
+import jsonschema
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from auditor.cli import app
@@ -62,6 +64,8 @@ def test_init_writes_files_that_load(tmp_path):
     assert run("init", tmp_path).exit_code == 0
     assert load_config(tmp_path / "auditor.yaml") == ScanConfig()
     assert load_policy(tmp_path / "policy.yaml") == preset_policy("default")
+    schema = json.loads((tmp_path / "policy.schema.json").read_text())
+    jsonschema.validate(yaml.safe_load((tmp_path / "policy.yaml").read_text()), schema)
     again = run("init", tmp_path)
     assert again.exit_code == 2
     assert "--force" in again.output
