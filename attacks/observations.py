@@ -21,6 +21,8 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks.manifest import Capabilities
+
 NORMS = (1, 2, 4, 5)
 """Exponents p for which mean |.|^p is kept, in the order of the last axis."""
 
@@ -160,6 +162,12 @@ class VariationDistance(Request):
     def calls(self) -> int:
         """The steps of every variation; the last one may be shorter than k."""
         return self.n * -(-self.t // self.k)
+
+
+def default_condition(capabilities: Capabilities) -> str:
+    """The record's caption, or the empty text where a text model is audited without captions."""
+    is_uncaptioned = capabilities.is_text_conditional and not capabilities.has_captions
+    return "null" if is_uncaptioned else "caption"
 
 
 Observations: TypeAlias = Mapping[Request, NDArray[np.floating]]

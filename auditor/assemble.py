@@ -7,6 +7,7 @@ import hashlib
 import io
 import math
 import platform
+import shlex
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -20,10 +21,11 @@ import torch
 from numpy.typing import NDArray
 
 from attacks.manifest import Capabilities
-from attacks.observations import NoiseError, Observations
+from attacks.observations import NoiseError, Observations, default_condition
 from attacks.results import CurvePoint, Estimate, PlannedAttack
 from auditor import __version__
 from auditor.coverage import coverage
+from auditor.files import private_directory
 from auditor.judge import Judgement
 from auditor.memory import peak_memory_mb
 from auditor.records import Record, write_private_map
@@ -82,7 +84,7 @@ def assemble(
         controls=judgement.controls,
         findings=findings,
         inapplicable=inapplicable,
-        loss_curve=_loss_curve(observations, is_member),
+        loss_curve=_loss_curve(observations, is_member, scan.target.capabilities),
         rules=judgement.rules,
         coverage=coverage(findings),
         manifest=schema.Manifest(inputs=_inputs(scan), files={}),
@@ -117,6 +119,8 @@ def write_outputs(
     record = record.model_copy(
         update={"manifest": record.manifest.model_copy(update={"files": files})}
     )
+    _remove_stale(scan, files)
+    private_directory(out / "private")
     write_private_map(out / "private" / "records.jsonl", records, scan.key)
     if scan.options.reveal:
         from auditor.reveal import write_revealed
@@ -132,22 +136,34 @@ def write_outputs(
     return record, paths
 
 
+def _remove_stale(scan: PreparedScan, files: dict[str, str]) -> None:
+    """Delete what an earlier audit left in `out` and this one does not write."""
+    out = scan.options.out
+    for path in (out / "scores").glob("*.parquet"):
+        if f"scores/{path.name}" not in files:
+            path.unlink()
+    if not scan.options.reveal:
+        (out / "private" / "revealed.html").unlink(missing_ok=True)
+
+
 def command_line(scan: PreparedScan) -> str:
     """The command that repeats this scan, every path cut to its last component."""
     o = scan.options
-    words = ["auditor scan model", Path(o.model).name]
-    words += [f"--members {Path(o.members).name}", f"--nonmembers {Path(o.nonmembers).name}"]
-    words += [f"--out {Path(o.out).name}"]
-    for flag in ("policy", "config", "lora", "reference"):
+    words = ["auditor scan model", shlex.quote(scan.target.name)]
+    if scan.reference is not None:
+        words.append(f"--reference {shlex.quote(scan.reference.name)}")
+    for flag in ("members", "nonmembers", "out", "policy", "config", "lora"):
         value = getattr(o, flag)
         if value is not None:
-            words.append(f"--{flag} {Path(value).name}")
+            words.append(f"--{flag} {shlex.quote(Path(value).resolve().name)}")
     words.append(f"--attacks {','.join(scan.plan.configs)}")
     words.append(f"--device {scan.target.device.type} --precision {_precision(scan)}")
     words.append(f"--batch-size {scan.executor.batch_size} --seed {o.seed}")
     for flag in ("resolution", "limit"):
         if getattr(o, flag) is not None:
             words.append(f"--{flag} {getattr(o, flag)}")
+    if o.allow_pickle:
+        words.append("--allow-pickle")
     return " ".join(words)
 
 
@@ -175,7 +191,7 @@ def _score_table(
 def _target(scan: PreparedScan) -> schema.Target:
     target, capabilities = scan.target, scan.target.capabilities
     return schema.Target(
-        name=target.layout.root.name,
+        name=target.name,
         architecture=capabilities.architecture,
         family=capabilities.family,
         n_parameters=target.n_parameters,
@@ -186,7 +202,7 @@ def _target(scan: PreparedScan) -> schema.Target:
         is_latent=capabilities.is_latent,
         is_text_conditional=capabilities.is_text_conditional,
         adapter=target.adapter,
-        reference=None if scan.reference is None else scan.reference.layout.root.name,
+        reference=None if scan.reference is None else scan.reference.name,
     )
 
 
@@ -265,9 +281,17 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _loss_curve(observations: Observations, is_member: NDArray[np.bool_]) -> tuple[CurvePoint, ...]:
+def _loss_curve(
+    observations: Observations, is_member: NDArray[np.bool_], capabilities: Capabilities
+) -> tuple[CurvePoint, ...]:
+    condition = default_condition(capabilities)
     curve = sorted(
-        (r for r in observations if r == NoiseError(t=getattr(r, "t", -1))), key=lambda r: r.t
+        (
+            r
+            for r in observations
+            if isinstance(r, NoiseError) and r == NoiseError(t=r.t, condition=condition)
+        ),
+        key=lambda r: r.t,
     )
     return tuple(
         CurvePoint(r.t, _mean(observations[r][is_member]), _mean(observations[r][~is_member]))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from attacks.errors import PolicyError, did_you_mean
 from auditor.records import ReadOptions
@@ -24,7 +24,7 @@ class ScanConfig(BaseModel):
     """Attack name -> settings that differ from the paper's defaults."""
     records: ReadOptions = ReadOptions()
     """Columns and limits of reading."""
-    n_train: int | None = None
+    n_train: Annotated[int, Field(ge=1)] | None = None
     """Records that the model was trained on, to extrapolate a bound to all of them."""
     tester: str | None = None
     """Name to print in the report's signature field."""
@@ -65,7 +65,9 @@ def load_config(path: Path | None) -> ScanConfig:
         raise PolicyError(f"cannot read the configuration {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise PolicyError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from error
-    if found is not None and not isinstance(found, dict):
+    if found is not None and not (
+        isinstance(found, dict) and all(isinstance(k, str) for k in found)
+    ):
         raise PolicyError(f"{path} must hold keys and values; `auditor init` writes an example")
     try:
         return ScanConfig(**(found or {}))

@@ -147,6 +147,8 @@ def _case(
     }
     supporting: tuple[str, ...] = ()
     blocked = [f"a {name} control" for name in REQUIRED if name not in ran]
+    if any(c.name == "captions" and c.status is ControlStatus.NOT_RUN for c in controls):
+        blocked.append("the captions of the records")
     if "positive" not in established:
         again = "a positive control that is established" if "positive" in ran else ""
         blocked.append(again or "a positive control (records planted in a copy of the model)")

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.errors import UsageError
+from attacks.errors import TargetError, UsageError
 from attacks.observations import Calibration, Observations
 from attacks.registry import attack, default_attacks
 from attacks.registry import names as attack_names
@@ -169,9 +169,12 @@ def plan_scan(options: ScanOptions, progress: Progress) -> PreparedScan:
     if not plan.configs:
         reasons = "; ".join(f"{skipped.attack}: {skipped.reason}" for skipped in plan.inapplicable)
         raise UsageError(f"none of the chosen attacks can run on this target ({reasons})")
+    if not plan.is_fitted:
+        splits = _without_calibration(splits)
+    if reference is not None:
+        _check_reference(target, reference)
     cache = Cache(options.cache or default_cache(), target.key, options.seed, options.fresh)
     batch_size = options.batch_size or cache.batch_size() or automatic_batch_size(target)
-    cache.store_batch_size(batch_size)
     return PreparedScan(
         options=options,
         policy=policy,
@@ -192,6 +195,8 @@ def run_scan(scan: PreparedScan, progress: Progress) -> ScanResult:
     """Observe, score, control, evaluate, judge, and write everything into `out`."""
     from auditor.assemble import assemble, write_outputs
 
+    if scan.options.batch_size is None:
+        scan.cache.store_batch_size(scan.executor.batch_size)
     records = scan.evaluated
     is_member = np.isin([r.id for r in records], [r.id for r in scan.splits.members])
     with scan.timed("observe"):
@@ -213,7 +218,7 @@ def run_scan(scan: PreparedScan, progress: Progress) -> ScanResult:
         published = tuple(scan.key.publish(record.id) for record in records)
         evaluation = evaluate(
             scores | paired,
-            _table(records, published, is_member, controls),
+            _table(scan.splits, records, published, is_member, controls),
             _entries(scan, scores | paired, controls),
             scan.policy,
             seed=scan.options.seed,
@@ -233,7 +238,7 @@ def run_scan(scan: PreparedScan, progress: Progress) -> ScanResult:
 
 
 def _chosen(options: ScanOptions, config: ScanConfig) -> tuple[str, ...]:
-    names = options.attacks or config.attacks
+    names = config.attacks if options.attacks is None else options.attacks
     if names is None:
         return tuple(found.MANIFEST.name for found in default_attacks())
     if "all" in names:
@@ -243,6 +248,39 @@ def _chosen(options: ScanOptions, config: ScanConfig) -> tuple[str, ...]:
     for name in names:
         attack(name)
     return tuple(dict.fromkeys(names))
+
+
+def _without_calibration(splits: Splits) -> Splits:
+    """All records evaluated, since none of the attacks that run is fitted."""
+    return dataclasses.replace(
+        splits,
+        members=tuple(sorted(splits.members + splits.calibration_members, key=lambda r: r.id)),
+        nonmembers=tuple(
+            sorted(splits.nonmembers + splits.calibration_nonmembers, key=lambda r: r.id)
+        ),
+        calibration_members=(),
+        calibration_nonmembers=(),
+    )
+
+
+def _check_reference(target: DiffusionTarget, reference: DiffusionTarget) -> None:
+    """Scores can only be paired with those of a model that answers the same questions."""
+    differences = {
+        "the shape of its input": target.input_shape != reference.input_shape,
+        "its noise schedule": not (
+            target.alphas_cumprod.shape == reference.alphas_cumprod.shape
+            and np.allclose(target.alphas_cumprod, reference.alphas_cumprod)
+        ),
+        "its conditioning": target.capabilities.is_text_conditional
+        != reference.capabilities.is_text_conditional,
+        "its input space": target.capabilities.is_latent != reference.capabilities.is_latent,
+    }
+    for what, differs in differences.items():
+        if differs:
+            raise TargetError(
+                f"the reference '{reference.name}' cannot be paired with '{target.name}': {what} "
+                "differs; pass a model of the same kind, such as the base before fine-tuning"
+            )
 
 
 def _check_out(out: Path) -> None:
@@ -310,22 +348,19 @@ def _entries(scan: PreparedScan, scores: Scores, controls: Controls) -> dict[str
 
 
 def _table(
+    splits: Splits,
     records: tuple[Record, ...],
     published: tuple[str, ...],
     is_member: NDArray[np.bool_],
     controls: Controls,
 ) -> RecordTable:
     subjects = [record.subject for record in records]
-    has_subjects = any(subject is not None for subject in subjects)
-    units = [
-        s if s is not None else f"record {r.id}" for s, r in zip(subjects, records, strict=True)
-    ]
     return RecordTable(
         record_ids=published,
         is_member=is_member,
         multiplicity=np.array([record.multiplicity for record in records]),
         colours=tuple(record.colour for record in records),
         sizes=tuple(f"{record.width} x {record.height}" for record in records),
-        subjects=np.array(units) if has_subjects else None,
+        subjects=np.array(subjects) if splits.has_subjects else None,
         blind_score=controls.blind_score,
     )

@@ -66,12 +66,6 @@ def needs_captions(capabilities: Capabilities) -> str | None:
     return None
 
 
-def default_condition(capabilities: Capabilities) -> str:
-    """The record's caption, or the empty text where a text model is audited without captions."""
-    is_uncaptioned = capabilities.is_text_conditional and not capabilities.has_captions
-    return "null" if is_uncaptioned else "caption"
-
-
 def scaled(capabilities: Capabilities, timesteps: Sequence[int]) -> tuple[int, ...]:
     """Distinct timesteps of a schedule of 1,000, moved to this target's schedule."""
     return tuple(dict.fromkeys(capabilities.scaled(*timesteps)))

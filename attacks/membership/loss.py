@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from attacks.manifest import Access, Capabilities, Manifest
 from attacks.membership import _common
-from attacks.observations import Calibration, NoiseError, Observations, Request
+from attacks.observations import Calibration, NoiseError, Observations, Request, default_condition
 
 MANIFEST = Manifest(
     id="MIA001",
@@ -61,7 +61,7 @@ def default_config(capabilities: Capabilities) -> LossConfig:
     return LossConfig(
         timesteps=_common.scaled(capabilities, timesteps),
         curve_timesteps=_common.scaled(capabilities, range(0, 1000, 100)),
-        condition=_common.default_condition(capabilities),
+        condition=default_condition(capabilities),
     )
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from attacks.errors import UsageError
 from attacks.manifest import Access, Capabilities, Manifest, Tier
 from attacks.membership import _common
-from attacks.observations import Calibration, NoiseError, Observations, Request
+from attacks.observations import Calibration, NoiseError, Observations, Request, default_condition
 
 MANIFEST = Manifest(
     id="MIA009",
@@ -66,7 +66,7 @@ def default_config(capabilities: Capabilities) -> PfamiConfig:
     """Timesteps 0 to 450 on the target's schedule, one crop."""
     return PfamiConfig(
         timesteps=_common.scaled(capabilities, range(0, 500, 50)),
-        condition=_common.default_condition(capabilities),
+        condition=default_condition(capabilities),
     )
 
 

@@ -21,7 +21,13 @@ from numpy.typing import NDArray
 
 from attacks.manifest import Access, Capabilities, Manifest
 from attacks.membership import _common
-from attacks.observations import Calibration, Observations, ProximalError, Request
+from attacks.observations import (
+    Calibration,
+    Observations,
+    ProximalError,
+    Request,
+    default_condition,
+)
 
 MANIFEST = Manifest(
     id="MIA002",
@@ -54,7 +60,7 @@ class PiaConfig:
 def default_config(capabilities: Capabilities) -> PiaConfig:
     """Timestep 200, or 500 for large latent models, on the target's schedule."""
     (t,) = capabilities.scaled(500 if capabilities.is_large else 200)
-    return PiaConfig(t=t, condition=_common.default_condition(capabilities))
+    return PiaConfig(t=t, condition=default_condition(capabilities))
 
 
 def applicable(capabilities: Capabilities) -> str | None:

@@ -22,7 +22,13 @@ from numpy.typing import NDArray
 from attacks.errors import UsageError, did_you_mean
 from attacks.manifest import Access, Capabilities, Manifest
 from attacks.membership import _common
-from attacks.observations import Calibration, Observations, ProximalError, Request
+from attacks.observations import (
+    Calibration,
+    Observations,
+    ProximalError,
+    Request,
+    default_condition,
+)
 
 MANIFEST = Manifest(
     id="MIA003",
@@ -62,7 +68,7 @@ class PianConfig:
 def default_config(capabilities: Capabilities) -> PianConfig:
     """Timestep 200, or 500 for large latent models, on the target's schedule."""
     (t,) = capabilities.scaled(500 if capabilities.is_large else 200)
-    return PianConfig(t=t, condition=_common.default_condition(capabilities))
+    return PianConfig(t=t, condition=default_condition(capabilities))
 
 
 def applicable(capabilities: Capabilities) -> str | None:

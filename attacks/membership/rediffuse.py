@@ -27,7 +27,13 @@ from numpy.typing import NDArray
 from attacks.errors import UsageError, did_you_mean
 from attacks.manifest import Access, Capabilities, Manifest, Tier
 from attacks.membership import _common
-from attacks.observations import Calibration, Observations, Request, VariationDistance
+from attacks.observations import (
+    Calibration,
+    Observations,
+    Request,
+    VariationDistance,
+    default_condition,
+)
 
 MANIFEST = Manifest(
     id="MIA010",
@@ -68,7 +74,7 @@ class RediffuseConfig:
 
 def default_config(capabilities: Capabilities) -> RediffuseConfig:
     """From t = 200 in steps of 100, or from 10 in one step, in proportion to the schedule."""
-    condition = _common.default_condition(capabilities)
+    condition = default_condition(capabilities)
     if capabilities.is_large:
         k = max(1, capabilities.n_timesteps // 100)
         return RediffuseConfig(t=k, k=k, distance="ssim", condition=condition)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from attacks.manifest import Access, Capabilities, Manifest
 from attacks.membership import _common
-from attacks.observations import Calibration, Observations, Request, StepError
+from attacks.observations import Calibration, Observations, Request, StepError, default_condition
 
 MANIFEST = Manifest(
     id="MIA005",
@@ -54,7 +54,7 @@ class SecmiConfig:
 def default_config(capabilities: Capabilities) -> SecmiConfig:
     """Ten steps to timestep 100, in the proportions of the target's schedule."""
     t, k = _common.ten_steps(capabilities)
-    return SecmiConfig(t=t, k=k, condition=_common.default_condition(capabilities))
+    return SecmiConfig(t=t, k=k, condition=default_condition(capabilities))
 
 
 def applicable(capabilities: Capabilities) -> str | None:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from attacks.errors import InternalError
 from attacks.manifest import Access, Capabilities, Manifest, Tier
 from attacks.membership import _common
-from attacks.observations import Calibration, Observations, Request, StepResidual
+from attacks.observations import Calibration, Observations, Request, StepResidual, default_condition
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -88,7 +88,7 @@ class SecmiNnsConfig:
 def default_config(capabilities: Capabilities) -> SecmiNnsConfig:
     """The maps at SecMI's own timestep, so that the calls are shared."""
     t, k = _common.ten_steps(capabilities)
-    return SecmiNnsConfig(t=t, k=k, condition=_common.default_condition(capabilities))
+    return SecmiNnsConfig(t=t, k=k, condition=default_condition(capabilities))
 
 
 def applicable(capabilities: Capabilities) -> str | None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from attacks.manifest import Access, Capabilities, Manifest
 from attacks.membership import _common
-from attacks.observations import Calibration, CleanNorms, Observations, Request
+from attacks.observations import Calibration, CleanNorms, Observations, Request, default_condition
 
 MANIFEST = Manifest(
     id="MIA004",
@@ -52,7 +52,7 @@ class SimaConfig:
 
 def default_config(capabilities: Capabilities) -> SimaConfig:
     """Timestep 0, whose call the proximal attacks share."""
-    return SimaConfig(condition=_common.default_condition(capabilities))
+    return SimaConfig(condition=default_condition(capabilities))
 
 
 def applicable(capabilities: Capabilities) -> str | None:

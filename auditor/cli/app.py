@@ -48,7 +48,9 @@ class AuditorGroup(TyperGroup):
             _show_traceback(ctx)
             stderr.print(f"[bold red]error:[/] {plain(error)}", soft_wrap=True)
             raise typer.Exit(2 if isinstance(error, UsageError) else 4) from None
-        except (typer.Exit, typer.Abort):
+        except typer.Abort:
+            raise typer.Exit(130) from None
+        except typer.Exit:
             raise
         except Exception as error:
             if type(error).__module__.startswith(("typer", "click")):

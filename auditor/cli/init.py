@@ -22,10 +22,12 @@ def init(
     Example: auditor init audits
     """
     from auditor.config import TEMPLATE
-    from auditor.policy import DEFAULT_POLICY_YAML
+    from auditor.policy import DEFAULT_POLICY_YAML, policy_json_schema
     from reports.files import write_atomic
 
-    texts = {"auditor.yaml": TEMPLATE, "policy.yaml": DEFAULT_POLICY_YAML}
+    schema = json.dumps(policy_json_schema(), indent=2) + "\n"
+    policy = f"# yaml-language-server: $schema=policy.schema.json\n{DEFAULT_POLICY_YAML}"
+    texts = {"auditor.yaml": TEMPLATE, "policy.yaml": policy, "policy.schema.json": schema}
     existing = [name for name in texts if (directory / name).exists()]
     if existing and not force:
         raise UsageError(

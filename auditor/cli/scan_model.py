@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +35,7 @@ def scan_model(
     resolution: Annotated[
         int | None, typer.Option(help="Side in pixels; default: the model's own.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most N records of each split, at random.")
     ] = None,
@@ -87,7 +88,7 @@ def scan_model(
     shown = progress(quiet=quiet or as_json)
     try:
         prepared = plan_scan(options, shown)
-        if dry_run or (stderr.is_terminal and not yes):
+        if dry_run or (stderr.is_terminal and sys.stdin.isatty() and not yes):
             outlook = prepared.outlook()
             if dry_run:
                 shown.finish()

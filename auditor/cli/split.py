@@ -16,7 +16,7 @@ def split(
     nonmember_share: Annotated[
         float, typer.Option(min=0.01, max=0.99, help="Share to hold out.")
     ] = 0.5,
-    seed: Annotated[int, typer.Option(help="Seed of the random split.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random split.")] = 0,
     config: Annotated[Path | None, typer.Option(help="Configuration with column names.")] = None,
     debug: Debug = False,
 ) -> None:

@@ -21,6 +21,7 @@ comes from where the nonmembers come from.
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -139,6 +140,11 @@ def blind_features(
     scores = {name: np.array([t[name] for t in textures]) for name in textures[0]} | sizes
     scores["distance to mean"] = np.linalg.norm(pixels - pixels.mean(axis=0), axis=1)
     scores["outlier distance"] = np.linalg.norm(components, axis=1)
+    if any(r.subject for r in records):  # a maximum over more records is larger
+        counts = Counter(r.subject for r in records if r.subject)
+        scores["records of the subject"] = np.array(
+            [float(counts[r.subject or ""] or 1) for r in records]
+        )
     captions = [r.caption or "" for r in records]
     if any(captions):
         blocks["captions"] = caption_features(captions)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from attacks.results import ControlResult, ControlStatus
 
+FEWEST = 3
+"""Nonmembers below which there is nothing to judge."""
 SIGNIFICANT = 2.326  # one-sided 1 % of the normal distribution
 
 
@@ -24,6 +26,9 @@ def competence(
     Passed if the mean over timesteps is lower than both beyond chance (one-sided 1 %, per record).
     """
     own = loss.mean(axis=1)
+    if min(len(own), len(reinitialised)) < FEWEST:
+        summary = f"not run: it needs {FEWEST} nonmembers, there are {len(own)}"
+        return ControlResult("competence", ControlStatus.NOT_RUN, summary)
     margin_trivial = _z(power.mean(axis=1) - own)
     other = reinitialised.mean(axis=1)
     spread = np.sqrt(_variance_of_mean(own) + _variance_of_mean(other))

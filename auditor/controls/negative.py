@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.results import ControlResult, ControlStatus
+from attacks.statistics.identified import max_per_subject
 from attacks.statistics.permutation import joint_auc_test
 from auditor.scoring import Scores
 
@@ -15,13 +16,23 @@ ALPHA = 0.01
 
 
 def separates(
-    name: str, what: str, scores: Scores, is_member: NDArray[np.bool_], seed: int
+    name: str,
+    what: str,
+    scores: Scores,
+    is_member: NDArray[np.bool_],
+    seed: int,
+    subjects: NDArray | None = None,
 ) -> ControlResult:
     """Joint permutation test, at 1 % over all attacks, that scores ignore the labels.
 
     scores: attack -> (n,); is_member: (n,) the labels that should not matter; what: the
-    comparison in words. Failed means that something else than memory separates the records.
+    comparison in words; subjects: (n,) who each record is about, if that is the unit. Failed means
+    that something else than memory separates the records.
     """
+    if subjects is not None and scores:
+        reduced = {k: max_per_subject(v, is_member, subjects) for k, v in scores.items()}
+        is_member = next(iter(reduced.values())).is_member
+        scores = {k: units.scores for k, units in reduced.items()}
     if not scores or is_member.all() or not is_member.any():
         return ControlResult(name, ControlStatus.NOT_RUN, f"{what}: nothing to compare")
     rng = np.random.default_rng([seed, 2])
@@ -42,12 +53,14 @@ def separates(
     )
 
 
-def random_half(record_ids: list[str], seed: int) -> NDArray[np.bool_]:
-    """(n,) one random half of the records, by a keyed hash of their ids."""
+def random_half(names: list[str], seed: int) -> NDArray[np.bool_]:
+    """(n,) one random half of the units, by a keyed hash of their names; equal names stay together."""
+    record_ids = sorted(set(names))
     ranks = [
         hashlib.blake2b(f"{seed}|half|{i}".encode(), digest_size=8).digest() for i in record_ids
     ]
     order = np.argsort(np.array(ranks))
     half = np.zeros(len(record_ids), dtype=bool)
     half[order[: len(record_ids) // 2]] = True
-    return half
+    chosen = {name for name, is_chosen in zip(record_ids, half, strict=True) if is_chosen}
+    return np.array([name in chosen for name in names])

@@ -7,6 +7,7 @@ confidence, score above the nonmembers' threshold of the PASS bound: 14 of 18.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -139,6 +140,8 @@ def _observed_doses(setting: Setting, chosen: Sequence[Record]) -> Iterator[_Obs
             continue
         copies = copies or _train(setting, chosen[:N_INJECTED], doses)
         copy = next(found for found in copies if found.exposures == dose)
+        if not math.isfinite(copy.loss_after):
+            return  # training diverged: the control is not established
         found = setting.executor.observe(copy.predictor, chosen, setting.plan.requests, cache)
         cache.store_facts({"before": copy.loss_before, "after": copy.loss_after})
         yield _ObservedDose(dose, copy.loss_before, copy.loss_after, found)
@@ -171,6 +174,10 @@ def is_caught(n: int, n_injected: int = N_INJECTED) -> bool:
 
 
 def _conclude(setting: Setting, ladder: _Ladder, n_compared: int) -> PositiveControl:
+    if not ladder.losses:
+        summary = "Control not established: fine-tuning the copy diverged."
+        result = ControlResult("positive", ControlStatus.NOT_RUN, summary)
+        return PositiveControl(result, ladder.caught_at)
     last = max(ladder.losses)
     before, after = ladder.losses[last]
     figures: dict[str, float | int | str | bool | None] = {

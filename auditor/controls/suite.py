@@ -7,14 +7,15 @@ fine-tuned copy; the blind baseline never sees the target.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.observations import Calibration, NoiseError, Observations
-from attacks.results import ControlResult
+from attacks.observations import Calibration, NoiseError, Observations, default_condition
+from attacks.results import ControlResult, ControlStatus
 from auditor.controls.blind import blind_baseline
 from auditor.controls.competence import competence
 from auditor.controls.negative import random_half, separates
@@ -58,15 +59,17 @@ def run_controls(
     nonmembers = [r for r, m in zip(records, is_member, strict=True) if not m]
     members = [r for r, m in zip(records, is_member, strict=True) if m]
     progress.stage("control: random weights", MOST_RECORDS)
-    fresh, fresh_scores, fresh_members = _fresh_copy(scan, members, nonmembers, calibration)
+    fresh_records, fresh_members = _both(members, nonmembers, seed)
+    fresh, fresh_scores = _fresh_copy(scan, fresh_records, calibration)
     results = [
         _competence(scan, records, is_member, observations, fresh, fresh_members, nonmembers),
         separates(
             "negative",
             "One half of the nonmembers against the other",
             {name: values[~is_member] for name, values in scores.items()},
-            random_half([r.id for r in nonmembers], seed),
+            random_half([_unit(scan, r) for r in nonmembers], seed),
             seed,
+            _subjects(scan, nonmembers),
         ),
         separates(
             "random weights",
@@ -74,7 +77,9 @@ def run_controls(
             fresh_scores,
             fresh_members,
             seed,
+            _subjects(scan, fresh_records),
         ),
+        *_captions(scan),
     ]
     if scan.options.lora is not None:
         results.append(_base_model(scan, members, nonmembers, calibration))
@@ -82,7 +87,8 @@ def run_controls(
     if reference is not None:
         base, _ = score_all(scan.plan, reference, calibration)
         what = "Members against nonmembers in the reference model"
-        results.append(separates("reference", what, base, is_member, seed))
+        units = _subjects(scan, records)
+        results.append(separates("reference", what, base, is_member, seed, units))
         base = {name: values[~is_member] for name, values in base.items()}
     progress.stage("control: blind baseline", 1, "steps")
     blind = blind_baseline(members, nonmembers, seed=seed)
@@ -108,20 +114,37 @@ def _setting(scan: PreparedScan, calibration: Calibration | None) -> Setting:
     )
 
 
+def _unit(scan: PreparedScan, record: Record) -> str:
+    """The name of the unit that a record belongs to: its subject, or itself."""
+    return str(record.subject) if scan.splits.has_subjects else record.id
+
+
+def _subjects(scan: PreparedScan, records: Sequence[Record]) -> NDArray | None:
+    return np.array([r.subject for r in records]) if scan.splits.has_subjects else None
+
+
+def _captions(scan: PreparedScan) -> list[ControlResult]:
+    """A model that takes text, asked without its captions, is asked too gently for a PASS."""
+    capabilities = scan.target.capabilities
+    if not capabilities.is_text_conditional or capabilities.has_captions:
+        return []
+    summary = (
+        "The model is conditioned on text, but the records have no captions: an attacker who holds "
+        "them sees more than this scan did, so nothing may pass."
+    )
+    return [ControlResult("captions", ControlStatus.NOT_RUN, summary)]
+
+
 def _fresh_copy(
-    scan: PreparedScan,
-    members: list[Record],
-    nonmembers: list[Record],
-    calibration: Calibration | None,
-) -> tuple[Observations, Scores, NDArray[np.bool_]]:
-    """Observations and scores of a re-initialised copy on at most 64 + 64 records."""
-    chosen, is_member = _both(members, nonmembers, scan.options.seed)
+    scan: PreparedScan, records: list[Record], calibration: Calibration | None
+) -> tuple[Observations, Scores]:
+    """Observations and scores of a re-initialised copy."""
     copy = scan.target.reinitialised(scan.options.seed)
     requests = (*scan.plan.requests, *_curve(scan))
     cache = scan.cache.derived(f"random weights {scan.options.seed}")
-    observations = scan.executor.observe(copy, chosen, requests, cache)
+    observations = scan.executor.observe(copy, records, requests, cache)
     scores, _ = score_all(scan.plan, observations, calibration)
-    return observations, scores, is_member
+    return observations, scores
 
 
 def _base_model(
@@ -137,7 +160,8 @@ def _base_model(
     observations = scan.executor.observe(base, chosen, scan.plan.requests, cache)
     scores, _ = score_all(scan.plan, observations, calibration)
     what = "Members against nonmembers in the base model without the adapter"
-    return separates("base model", what, scores, is_member, scan.options.seed)
+    units = _subjects(scan, chosen)
+    return separates("base model", what, scores, is_member, scan.options.seed, units)
 
 
 def _both(
@@ -150,7 +174,10 @@ def _both(
 
 def _curve(scan: PreparedScan) -> tuple[NoiseError, ...]:
     """The timesteps at which competence is judged: 100, 200, ... of a schedule of 1,000."""
-    return tuple(NoiseError(t=t) for t in scan.target.capabilities.scaled(*range(100, 1000, 100)))
+    capabilities = scan.target.capabilities
+    condition = default_condition(capabilities)
+    timesteps = dict.fromkeys(capabilities.scaled(*range(100, 1000, 100)))
+    return tuple(NoiseError(t=t, condition=condition) for t in timesteps)
 
 
 def _competence(

@@ -69,7 +69,7 @@ class Cache:
         np.save(body, answer, allow_pickle=False)
         content = body.getvalue()
         path = self._path(request, shard)
-        private_directory(self.root)
+        self._prepare()
         write_atomic(path, hashlib.sha256(content).digest() + content, mode=0o600)
 
     def batch_size(self) -> int | None:
@@ -84,7 +84,7 @@ class Cache:
 
     def store_batch_size(self, batch_size: int) -> None:
         """Keep the batch size, so that a resumed run computes the same bytes."""
-        private_directory(self.root)
+        self._prepare()
         write_atomic(
             self._target / "batch.json", json.dumps({"batch_size": batch_size}), mode=0o600
         )
@@ -96,7 +96,7 @@ class Cache:
 
     def store_facts(self, facts: dict[str, float]) -> None:
         """Keep a few numbers about this target, such as the losses of a fine-tuned copy."""
-        private_directory(self.root)
+        self._prepare()
         write_atomic(self._target / "facts.json", json.dumps(facts), mode=0o600)
 
     def facts(self) -> dict[str, float] | None:
@@ -108,6 +108,11 @@ class Cache:
             return dict(json.loads(path.read_text()))
         except (ValueError, TypeError):
             return None
+
+    def _prepare(self) -> None:
+        """Make the directories; a cache directory that the user made is left as it is."""
+        private_directory(self.root, is_ours=False)
+        private_directory(self._target)
 
     @property
     def _target(self) -> Path:

@@ -106,7 +106,7 @@ def load_or_create_project_key(path: Path) -> ProjectKey:
     """
     path = Path(path)
     if not os.path.lexists(path):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(path.parent)
         written = _write_private(path, [secrets.token_hex(32) + "\n"])
         try:
             os.link(written, path)
@@ -121,6 +121,17 @@ def load_or_create_project_key(path: Path) -> ProjectKey:
         finally:
             written.unlink(missing_ok=True)
     return load_project_key(path)
+
+
+def _make_folder(folder: Path) -> None:
+    """Create a folder of mode 700 if it is absent. Raises DataError."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"the folder {printable(folder)} cannot be created ({error.strerror}); "
+            "choose another place with --out"
+        ) from None
 
 
 def _write_private(beside: Path, lines: Iterable[str]) -> Path:
@@ -150,7 +161,7 @@ def write_private_map(path: Path, records: Iterable[Record], key: ProjectKey) ->
     """
     path = Path(path)
     folder = path.parent
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_folder(folder)
     if stat.S_IMODE(folder.stat().st_mode) & 0o077:
         raise DataError(
             f"the folder {printable(folder)} of the private map is open to others; "

@@ -286,7 +286,14 @@ def _reading_notes(sides: Sequence[Side], merged: Sequence[Merged], limit: int |
                 "sought among all, re-encoded copies and near-duplicates in the sample only"
             )
     subjects = [{r.subject for r in part.records if r.subject is not None} for part in merged]
-    if n_shared := len(subjects[0] & subjects[1]):
+    n_shared = len(subjects[0] & subjects[1])
+    if n_shared and all(r.subject is not None for part in merged for r in part.records):
+        raise DataError(
+            f"{n_shared} subjects have records on both sides, so that they are neither members nor "
+            "nonmembers; keep each subject on one side (`auditor split` does), or leave the "
+            "subject column out"
+        )
+    if n_shared:
         notes.append(f"{n_shared} subjects have both members and nonmembers")
     if any(subjects) and any(r.subject is None for part in merged for r in part.records):
         notes.append("some records have no subject, so that the record is the unit of evaluation")

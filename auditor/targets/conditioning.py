@@ -40,10 +40,11 @@ class Conditioning:
         return given
 
 
-def embed_texts(pipeline: Any, texts: Sequence[str], resolution: int) -> Conditioning:
+def embed_texts(pipeline: Any, texts: Sequence[str], size: tuple[int, int]) -> Conditioning:
     """Conditioning of texts through the pipeline's own `encode_prompt`, without guidance.
 
-    pipeline: a StableDiffusionPipeline or StableDiffusionXLPipeline (text part only).
+    pipeline: a StableDiffusionPipeline or StableDiffusionXLPipeline; size: height and width of the
+    images in pixels.
     """
     encoder = (
         pipeline.text_encoder if pipeline.text_encoder is not None else pipeline.text_encoder_2
@@ -59,6 +60,5 @@ def embed_texts(pipeline: Any, texts: Sequence[str], resolution: int) -> Conditi
     if len(encoded) == 2:
         return Conditioning(encoded[0].float())
     hidden, _, pooled, _ = encoded
-    size = (resolution, resolution)
     time_ids = torch.tensor([[*size, 0, 0, *size]], dtype=torch.float32, device=device)
     return Conditioning(hidden.float(), pooled.float(), time_ids.expand(len(texts), -1))

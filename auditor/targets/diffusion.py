@@ -21,6 +21,8 @@ from auditor.targets.conditioning import Conditioning, embed_texts
 from auditor.targets.layout import Layout
 from auditor.targets.parametrisation import coefficients, to_epsilon
 
+PREPARATION = 1
+"""Raised whenever images or captions are prepared differently; part of the key of observations."""
 FRESH_SEED = 0x5EED
 """Added to the seed of random weights, so that they differ from a model initialised with it."""
 
@@ -37,6 +39,7 @@ class DiffusionTarget:
         layout: Layout,
         parts: dict[str, Any],
         *,
+        name: str,
         hashes: dict[str, str],
         device: torch.device,
         dtype: torch.dtype,
@@ -44,6 +47,7 @@ class DiffusionTarget:
         adapter: str | None,
     ):
         self.layout = layout
+        self.name = name
         self.hashes = hashes
         self.device = device
         self.dtype = dtype
@@ -80,6 +84,7 @@ class DiffusionTarget:
             "weights": self.hashes,
             "scheduler": dict(self.layout.scheduler_config),
             "size": self._size,
+            "preparation": PREPARATION,
             "precision": str(self.dtype),
             "device": self.device.type,
         }
@@ -87,7 +92,8 @@ class DiffusionTarget:
 
     def prepare(self, images: Sequence[Image.Image], crop: float = 1.0) -> Tensor:
         """(n, c, h, w) clean inputs: pixels in [-1, 1], or scaled latents."""
-        mode = "L" if self.vae is None and self.input_shape[0] == 1 else "RGB"
+        channels = self.input_shape[0] if self.vae is None else self.vae.config.in_channels
+        mode = "L" if channels == 1 else "RGB"
         pixels = np.stack([_to_array(_fit(i.convert(mode), self._size, crop)) for i in images])
         inputs = torch.from_numpy(pixels).to(self.device) * 2 - 1
         if self.vae is None:
@@ -106,7 +112,7 @@ class DiffusionTarget:
 
     def embed(self, captions: Sequence[str]) -> Conditioning | None:
         """Conditioning of captions; None if the model takes no text."""
-        return embed_texts(self._text, captions, self._size[0]) if self._text else None
+        return embed_texts(self._text, captions, self._size) if self._text else None
 
     def native(
         self, inputs: Tensor, timesteps: Tensor, conditioning: Conditioning | None
@@ -180,7 +186,7 @@ def _text_pipeline(parts: dict[str, Any], layout: Layout, device: torch.device) 
         return None
     import diffusers
 
-    from auditor.targets.loading import pipeline_parts
+    from auditor.targets.adapters import pipeline_parts
 
     for part in ("text_encoder", "text_encoder_2"):
         if parts.get(part) is not None:
@@ -207,8 +213,9 @@ def _fit(image: Image.Image, size: tuple[int, int], crop: float) -> Image.Image:
     height, width = size
     scale = max(width / image.width, height / image.height)
     box_width, box_height = width / scale * crop, height / scale * crop
-    left, top = (image.width - box_width) / 2, (image.height - box_height) / 2
-    box = (left, top, left + box_width, top + box_height)
+    left = max(0.0, (image.width - box_width) / 2)  # rounding can put it a hair outside
+    top = max(0.0, (image.height - box_height) / 2)
+    box = (left, top, min(left + box_width, image.width), min(top + box_height, image.height))
     if image.size == (width, height) and crop == 1.0:
         return image
     return image.resize((width, height), Image.Resampling.BICUBIC, box=box)

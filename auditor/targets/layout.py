@@ -6,6 +6,7 @@ whatever cannot be audited yet is refused here by name. No code and no pickle is
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,8 @@ def read_layout(root: Path, *, allow_pickle: bool = False) -> Layout:
         if class_name is not None:
             components[part] = class_name
     vae = next((part for part in ("vae", "vqvae") if part in components), None)
+    if index.get("requires_aesthetics_score"):
+        raise TargetError(f"'{root.name}' is an SDXL refiner, which cannot be audited yet")
     layout = Layout(
         root=root,
         pipeline=name,
@@ -149,6 +152,9 @@ def _refuse_unsupported(layout: Layout) -> None:
     config = layout.unet_config
     vae_class = layout.components.get(layout.vae) if layout.vae else None
     channels = config.get("in_channels")
+    pictures = channels
+    if layout.vae is not None and (layout.root / layout.vae / "config.json").is_file():
+        pictures = _component_config(layout.root, layout.vae).get("in_channels", 3)
     reasons = {
         f"its U-Net is a {unet}, not a {expected}": unet != expected,
         f"its autoencoder is a {vae_class}, which has no posterior mean (only AutoencoderKL has)": (
@@ -168,6 +174,7 @@ def _refuse_unsupported(layout: Layout) -> None:
             config.get("out_channels") != channels
             or str(layout.scheduler_config.get("variance_type", "")).startswith("learned")
         ),
+        f"its pictures have {pictures} channels, not 1 (grey) or 3 (RGB)": pictures not in (1, 3),
         "its U-Net is conditioned on classes": bool(
             config.get("num_class_embeds") or config.get("class_embed_type")
         ),
@@ -194,3 +201,14 @@ def _check_weights(folder: Path, *, allow_pickle: bool) -> None:
             "re-save the pipeline with `save_pretrained(..., safe_serialization=True)`, or pass "
             "--allow-pickle to read it with torch's weights-only loader"
         )
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, as hex digits."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error of another library, cut to a readable length."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import torch
 
 from attacks.errors import TargetError
+from auditor.targets.adapters import apply_lora
 from auditor.targets.diffusion import DiffusionTarget
-from auditor.targets.layout import Layout, read_layout, weight_files
+from auditor.targets.layout import Layout, first_line, read_layout, sha256_of, weight_files
 
 PRECISIONS = {
     "auto": torch.float32,
@@ -81,12 +81,13 @@ def open_target(
         raise TargetError(f"precision '{precision}' is unknown; use {', '.join(PRECISIONS)}")
     layout = read_layout(find_model(model), allow_pickle=allow_pickle)
     parts = _load_components(layout, allow_pickle=allow_pickle)
-    hashes = {str(p.relative_to(layout.root)): _sha256(p) for p in weight_files(layout)}
+    hashes = {str(p.relative_to(layout.root)): sha256_of(p) for p in weight_files(layout)}
     if lora is not None:
-        hashes |= _apply_lora(parts, layout, Path(lora))
+        hashes |= apply_lora(parts, layout, Path(lora))
     return DiffusionTarget(
         layout,
         parts,
+        name=Path(model).resolve().name if Path(model).expanduser().exists() else model,
         hashes=hashes,
         device=choose_device(device),
         dtype=PRECISIONS[precision],
@@ -123,61 +124,6 @@ def _load_components(layout: Layout, *, allow_pickle: bool) -> dict[str, Any]:
             parts[part] = loader.from_pretrained(layout.root / part, **options)
         except Exception as error:  # loaders raise whatever their file formats raise
             raise TargetError(
-                f"{part}/ of '{layout.root.name}' cannot be loaded: {_first_line(error)}"
+                f"{part}/ of '{layout.root.name}' cannot be loaded: {first_line(error)}"
             ) from error
     return parts
-
-
-def _apply_lora(parts: dict[str, Any], layout: Layout, lora: Path) -> dict[str, str]:
-    """Merge an adapter into the U-Net (and text encoder); returns the hashes of its files."""
-    if not lora.exists():
-        raise TargetError(f"there is no adapter at '{lora}'; pass the directory that holds it")
-    files = [lora] if lora.is_file() else sorted(p for p in lora.rglob("*") if p.is_file())
-    if not any(p.suffix == ".safetensors" for p in files):
-        raise TargetError(f"adapter '{lora.name}' holds no .safetensors file; pickles are refused")
-    try:
-        if (lora / "adapter_config.json").is_file():
-            from peft import PeftModel
-
-            parts["unet"] = PeftModel.from_pretrained(parts["unet"], lora).merge_and_unload()
-        else:
-            pipeline = _text_pipeline_class(layout)(**pipeline_parts(parts, layout))
-            pipeline.load_lora_weights(lora, use_safetensors=True, local_files_only=True)
-            pipeline.fuse_lora()
-            pipeline.unload_lora_weights()
-    except Exception as error:  # adapters of another base fail in many ways
-        raise TargetError(
-            f"adapter '{lora.name}' does not fit '{layout.root.name}': {_first_line(error)}"
-        ) from error
-    return {f"lora/{p.name}": _sha256(p) for p in files}
-
-
-def pipeline_parts(parts: dict[str, Any], layout: Layout) -> dict[str, Any]:
-    """Constructor arguments of the text-to-image pipeline over loaded components."""
-    given = dict(parts)
-    if layout.conditioning == "sd":
-        given |= {
-            "safety_checker": None,
-            "feature_extractor": None,
-            "requires_safety_checker": False,
-        }
-    return given
-
-
-def _text_pipeline_class(layout: Layout) -> Any:
-    import diffusers
-
-    if layout.conditioning == "sdxl":
-        return diffusers.StableDiffusionXLPipeline
-    if layout.conditioning == "sd":
-        return diffusers.StableDiffusionPipeline
-    raise TargetError("a diffusers LoRA file needs a text-to-image base; use a peft adapter folder")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

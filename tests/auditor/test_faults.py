@@ -35,11 +35,13 @@ class InterruptedAfter(Progress):
 @pytest.fixture
 def options(demo, tmp_path, monkeypatch) -> ScanOptions:
     monkeypatch.setattr(executor_module, "SHARD_RECORDS", 16)
+    (tmp_path / "policy.yaml").write_text("positive_control_dose: 1\n")  # spares the training
     return ScanOptions(
         model=str(demo.models["memorized"]),
         members=demo.records.members,
         nonmembers=demo.records.nonmembers,
         out=tmp_path / "out",
+        policy=tmp_path / "policy.yaml",
         cache=tmp_path / "cache",
         attacks=("sima", "pia"),
         limit=40,
@@ -144,3 +146,30 @@ def test_incompetent_target_is_invalid(options, tmp_path):
     result = run_scan(prepared, Progress())
     assert result.record.verdict.outcome.value == "invalid"
     assert "competence" in result.record.verdict.sentence + result.record.rules[0].explanation
+
+
+def test_a_diverging_copy_is_no_established_control(options, monkeypatch):
+    from auditor.targets import finetuning
+
+    monkeypatch.setattr(finetuning, "LEARNING_RATE", 1e12)
+    result = scan_model(options)
+    positive = next(c for c in result.record.controls if c.name == "positive")
+    assert positive.status.value == "not run"
+    assert result.record.verdict.outcome.value != "pass"
+
+
+def test_what_an_earlier_audit_left_is_removed(options):
+    import dataclasses
+
+    scan_model(dataclasses.replace(options, reveal=True))
+    assert (options.out / "private" / "revealed.html").exists()
+    scan_model(dataclasses.replace(options, attacks=("sima",)))
+    assert [p.name for p in (options.out / "scores").iterdir()] == ["sima.parquet"]
+    assert not (options.out / "private" / "revealed.html").exists()
+
+
+def test_an_open_private_folder_is_closed_again(options):
+    scan_model(options)
+    (options.out / "private").chmod(0o755)
+    scan_model(options)
+    assert (options.out / "private").stat().st_mode & 0o077 == 0

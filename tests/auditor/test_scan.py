@@ -247,3 +247,79 @@ def test_a_scan_opens_no_socket(demo, tmp_path, monkeypatch):
             device="cpu",
         )
     )
+
+
+def test_a_reference_of_another_kind_is_refused_before_any_work(demo, tmp_path):
+    from attacks.errors import TargetError
+    from auditor.scan import ScanOptions
+    from tests.conftest import save_pixel_pipeline
+
+    other = save_pixel_pipeline(tmp_path / "pixel")
+    options = ScanOptions(
+        model=str(demo.models["clean"]),
+        members=demo.records.members,
+        nonmembers=demo.records.nonmembers,
+        out=tmp_path / "out",
+        reference=str(other),
+        device="cpu",
+    )
+    with pytest.raises(TargetError, match="cannot be paired"):
+        scan_model(options)
+
+
+def subjects_folder(folder, digits, first, per_subject, n_subjects):
+    from PIL import Image
+
+    folder.mkdir()
+    rows = []
+    for i in range(per_subject * n_subjects):
+        Image.fromarray(digits[first + i]).save(folder / f"{i}.png")
+        subject = f"{folder.name} person {i // per_subject}"
+        rows.append(json.dumps({"file_name": f"{i}.png", "text": "a digit", "subject": subject}))
+    (folder / "metadata.jsonl").write_text("\n".join(rows))
+    return folder
+
+
+@pytest.mark.parametrize(("copies", "valid"), [((2, 2), True), ((8, 2), False)])
+def test_subjects_are_the_unit_and_unequal_numbers_of_records_are_no_leak(
+    demo, tmp_path, digits, copies, valid
+):
+    """The maximum over more records is larger: that must not look like a leak."""
+    from auditor.scan import ScanOptions
+
+    (tmp_path / "policy.yaml").write_text("positive_control_dose: 1\n")
+    record = scan_model(
+        ScanOptions(
+            model=str(demo.models["clean"]),
+            members=subjects_folder(tmp_path / "m", digits, 0, copies[0], 40),
+            nonmembers=subjects_folder(tmp_path / "n", digits, 700, copies[1], 40),
+            out=tmp_path / "out",
+            policy=tmp_path / "policy.yaml",
+            attacks=("sima",),
+            device="cpu",
+        )
+    ).record
+    assert record.data.unit == "subject"
+    assert record.findings[0].n_members == 40
+    blind = next(c for c in record.controls if c.name == "blind")
+    assert (blind.status is not ControlStatus.FAILED) == valid
+    assert record.verdict.outcome is not Outcome.FAIL
+
+
+def test_a_text_model_without_captions_cannot_pass(demo, tmp_path, digits):
+    from auditor.scan import ScanOptions
+    from tests.conftest import write_images
+
+    record = scan_model(
+        ScanOptions(
+            model=str(demo.models["clean"]),
+            members=write_images(tmp_path / "m", digits[:40]),
+            nonmembers=write_images(tmp_path / "n", digits[40:120]),
+            out=tmp_path / "out",
+            attacks=("loss",),
+            device="cpu",
+        )
+    ).record
+    assert any(c.name == "captions" for c in record.controls)
+    assert record.verdict.outcome is not Outcome.PASS
+    assert len(record.loss_curve) == 10

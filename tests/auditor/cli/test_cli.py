@@ -184,12 +184,15 @@ def test_dry_run_tells_cost_and_what_can_be_decided(good):
     assert found["calls_per_record"] == 2 + 15
 
 
-def test_a_small_scan_ends_in_json_with_its_exit_code(good):
-    good["extra"] = ("--attacks", "sima", "--limit", "40", "--json")
+def test_a_small_scan_ends_in_json_with_its_exit_code(good, tmp_path):
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("positive_control_dose: 1\n")  # spares the training
+    common = ("--attacks", "sima", "--limit", "40", "--policy", policy)
+    good["extra"] = (*common, "--json")
     result = scan(good)
     record = json.loads(result.stdout)
     assert result.exit_code == record["verdict"]["exit_code"]
-    good["extra"] = ("--attacks", "sima", "--limit", "40", "--quiet", "--exit-zero")
+    good["extra"] = (*common, "--quiet", "--exit-zero")
     quiet = scan(good)
     assert quiet.exit_code == 0
     assert len(quiet.stdout.strip().splitlines()) == 1
@@ -239,7 +242,14 @@ def test_ctrl_c_exits_130_and_the_same_command_continues(good, tmp_path):
         "--members", str(good["members"]), "--nonmembers", str(good["nonmembers"]),
         "--out", str(good["out"]), "--cache", str(tmp_path / "cache"), "--device", "cpu",
     ]  # fmt: skip
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    running = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+        # Background jobs of a shell ignore SIGINT, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not list((tmp_path / "cache").rglob("*.obs")):
         time.sleep(0.2)

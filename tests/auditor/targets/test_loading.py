@@ -228,6 +228,68 @@ def test_lora_changes_predictions_and_the_key(text_pipeline, tmp_path, digits):
     )
     with pytest.raises(TargetError, match="adapter"):
         open_target(str(text_pipeline), device="cpu", lora=tmp_path / "missing")
+    from safetensors.torch import load_file, save_file
+
+    path = next((tmp_path / "lora").glob("*.safetensors"))
+    weights = load_file(path)
+    for name, damaged in {
+        "unknown prefix": {f"transformer.{k}": v for k, v in weights.items()},
+        "no prefix": {k.removeprefix("unet."): v for k, v in weights.items()},
+    }.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        save_file(damaged, folder / path.name)
+        with pytest.raises(TargetError, match="does not fit"):
+            open_target(str(text_pipeline), device="cpu", lora=folder)
+
+
+def peft_folder(folder, text_pipeline, seed):
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    unet = open_target(str(text_pipeline), device="cpu").unet
+    config = LoraConfig(r=2, init_lora_weights=False, target_modules=["to_q", "to_v"])
+    get_peft_model(unet, config).save_pretrained(folder)
+    return folder
+
+
+def test_peft_adapters_load_wholly_or_not_at_all(text_pipeline, tmp_path):
+    """A file whose keys do not fit is ignored by peft; auditing the base would be an all-clear."""
+    from safetensors.torch import load_file, save_file
+
+    folder = peft_folder(tmp_path / "good", text_pipeline, 0)
+    plain = open_target(str(text_pipeline), device="cpu")
+    adapted = open_target(str(text_pipeline), device="cpu", lora=folder)
+    assert adapted.key != plain.key
+    weights = load_file(folder / "adapter_model.safetensors")
+    broken = {
+        "compiled": {k.replace("base_model.model.", "base_model.model._orig_mod."): v
+                     for k, v in weights.items()},
+        "truncated": dict(list(weights.items())[:2]),
+    }  # fmt: skip
+    for name, damaged in broken.items():
+        bad = shutil.copytree(folder, tmp_path / name)
+        save_file(damaged, bad / "adapter_model.safetensors")
+        with pytest.raises(TargetError, match="does not fit"):
+            open_target(str(text_pipeline), device="cpu", lora=bad)
+
+
+def test_two_adapters_never_share_a_key(text_pipeline, tmp_path):
+    """Also when a checkpoint of the same name lies in a folder below."""
+    keys = set()
+    for seed in (1, 2):
+        folder = peft_folder(tmp_path / f"adapter{seed}", text_pipeline, seed)
+        peft_folder(folder / "checkpoint-500", text_pipeline, 9)
+        keys.add(open_target(str(text_pipeline), device="cpu", lora=folder).key)
+    assert len(keys) == 2
+
+
+@pytest.mark.parametrize("side", [98, 103, 196, 197, 33, 7, 1])
+@pytest.mark.parametrize("crop", [1.0, 0.8])
+def test_any_image_size_can_be_prepared(text_pipeline, side, crop):
+    target = open_target(str(text_pipeline), device="cpu", resolution=64)
+    for size in ((side, side), (side, 3 * side), (3 * side + 1, side)):
+        assert target.prepare([Image.new("RGB", size)], crop).shape == (1, 4, 16, 16)
 
 
 def test_finetuning_never_touches_the_target(pixel_pipeline, digits):
