@@ -1,10 +1,9 @@
-"""From the pieces of a scan to its record and its files."""
+"""From the pieces of a scan to its record."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import math
 import platform
 import shlex
@@ -15,8 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
@@ -25,20 +22,15 @@ from attacks.observations import NoiseError, Observations, default_condition
 from attacks.results import CurvePoint, Estimate, PlannedAttack
 from auditor import __version__
 from auditor.coverage import coverage
-from auditor.files import private_directory
 from auditor.judge import Judgement
 from auditor.memory import peak_memory_mb
-from auditor.records import Record, write_private_map
-from auditor.scoring import Scores
+from auditor.records import Record
 from reports import record as schema
-from reports.files import write_atomic
-from reports.render import render
 
 if TYPE_CHECKING:
     from auditor.controls.suite import Controls
-    from auditor.scan import PreparedScan
+    from auditor.prepare import PreparedScan
 
-FORMATS = ("json", "html", "junit", "sarif", "md")
 VERSIONED = ("torch", "diffusers", "transformers", "numpy", "scipy", "scikit-learn", "pyarrow")
 
 
@@ -100,52 +92,6 @@ def _knowledge(access: str, capabilities: Capabilities) -> str:
     return f"{record}; {means}"
 
 
-def write_outputs(
-    scan: PreparedScan,
-    record: schema.AuditRecord,
-    scores: Scores,
-    records: tuple[Record, ...],
-    published: tuple[str, ...],
-    is_member: NDArray[np.bool_],
-) -> tuple[schema.AuditRecord, dict[str, Path]]:
-    """Write scores, record, reports, the private map and SHA256SUMS; all in `out`."""
-    out = scan.options.out
-    files: dict[str, str] = {}
-    for name, values in scores.items():
-        content = _score_table(published, is_member, values)
-        path = f"scores/{name}.parquet"
-        write_atomic(out / path, content)
-        files[path] = hashlib.sha256(content).hexdigest()
-    record = record.model_copy(
-        update={"manifest": record.manifest.model_copy(update={"files": files})}
-    )
-    _remove_stale(scan, files)
-    private_directory(out / "private")
-    write_private_map(out / "private" / "records.jsonl", records, scan.key)
-    if scan.options.reveal:
-        from auditor.reveal import write_revealed
-
-        write_revealed(out / "private" / "revealed.html", record, records, published)
-    paths = render(record, FORMATS, out)
-    sums = files | {
-        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in paths.values()
-    }
-    lines = [f"{digest}  {path}\n" for path, digest in sorted(sums.items())]
-    write_atomic(out / "SHA256SUMS", "".join(lines))
-    return record, paths
-
-
-def _remove_stale(scan: PreparedScan, files: dict[str, str]) -> None:
-    """Delete what an earlier audit left in `out` and this one does not write."""
-    out = scan.options.out
-    for path in (out / "scores").glob("*.parquet"):
-        if f"scores/{path.name}" not in files:
-            path.unlink()
-    if not scan.options.reveal:
-        (out / "private" / "revealed.html").unlink(missing_ok=True)
-
-
 def command_line(scan: PreparedScan) -> str:
     """The command that repeats this scan, every path cut to its last component."""
     o = scan.options
@@ -170,22 +116,6 @@ def command_line(scan: PreparedScan) -> str:
 def _precision(scan: PreparedScan) -> str:
     names = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
     return names[scan.target.dtype]
-
-
-def _score_table(
-    published: tuple[str, ...], is_member: NDArray[np.bool_], values: NDArray[np.float64]
-) -> bytes:
-    order = np.argsort(np.array(published))
-    table = pa.table(
-        {
-            "record_id": pa.array([published[i] for i in order]),
-            "member": pa.array(is_member[order]),
-            "score": pa.array(values[order].astype(np.float64)),
-        }
-    )
-    content = io.BytesIO()
-    pq.write_table(table, content)
-    return content.getvalue()
 
 
 def _target(scan: PreparedScan) -> schema.Target:

@@ -17,7 +17,7 @@ from auditor.targets.diffusion import DiffusionTarget
 from auditor.targets.finetuning import DRAWS
 
 if TYPE_CHECKING:
-    from auditor.scan import PreparedScan
+    from auditor.prepare import PreparedScan
 
 TRAINING_COST = 3
 """Forward calls that one training step on one record is worth."""

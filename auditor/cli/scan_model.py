@@ -62,6 +62,7 @@ def scan_model(
 
     Example: auditor scan model ./model --members ./train --nonmembers ./holdout --out audit
     """
+    from auditor.outlook import look_ahead
     from auditor.scan import ScanOptions, plan_scan, run_scan
 
     options = ScanOptions(
@@ -89,7 +90,7 @@ def scan_model(
     try:
         prepared = plan_scan(options, shown)
         if dry_run or (stderr.is_terminal and sys.stdin.isatty() and not yes):
-            outlook = prepared.outlook()
+            outlook = look_ahead(prepared)
             if dry_run:
                 shown.finish()
                 _print_outlook(outlook, as_json=as_json)

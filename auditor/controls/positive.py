@@ -102,17 +102,17 @@ def _climb(setting: Setting, chosen: Sequence[Record], reference: Scores | None)
     is_injected = np.arange(len(chosen)) < N_INJECTED
     for dose, before, after, observations in _observed_doses(setting, chosen):
         ladder.losses[dose] = (before, after)
+        if observations is None:
+            continue
+        ladder.established_at = ladder.established_at or dose
         scores, _ = score_all(setting.plan, observations, setting.calibration)
         if reference is not None:
             paired = difference(scores, reference)
             scores |= {calibrated(name): values for name, values in paired.items()}
-        is_established = after < ESTABLISHED * before
-        if is_established and ladder.established_at is None:
-            ladder.established_at = dose
         for name, values in scores.items():
             above = n_above(values[is_injected], values[~is_injected], setting.fpr)
             ladder.above[name] = above
-            if is_established and ladder.caught_at[name] is None and is_caught(above):
+            if ladder.caught_at[name] is None and is_caught(above):
                 ladder.caught_at[name] = dose
         if all(dose is not None for dose in ladder.caught_at.values()):
             break
@@ -123,7 +123,8 @@ class _ObservedDose(NamedTuple):
     exposures: int
     loss_before: float
     loss_after: float
-    observations: Observations
+    observations: Observations | None
+    """None where the copy has not memorized yet: there is nothing to catch."""
 
 
 def _observed_doses(setting: Setting, chosen: Sequence[Record]) -> Iterator[_ObservedDose]:
@@ -132,19 +133,25 @@ def _observed_doses(setting: Setting, chosen: Sequence[Record]) -> Iterator[_Obs
     names = shard_key([record.id for record in chosen])
     copies: Iterator[Dose] | None = None
     for dose in doses:
-        cache = setting.cache.derived(f"planted {names} {N_INJECTED} {dose} {RECIPE}")
+        recipe = f"planted {names} {N_INJECTED} {dose} {RECIPE} {setting.seed}"
+        cache = setting.cache.derived(recipe)
         facts = cache.facts()
-        known = setting.executor.recall(chosen, setting.plan.requests, cache)
-        if facts and known is not None:
+        known = None
+        if facts and is_established(facts["before"], facts["after"]):
+            known = setting.executor.recall(chosen, setting.plan.requests, cache)
+        if facts and (known is not None or not is_established(facts["before"], facts["after"])):
             yield _ObservedDose(dose, facts["before"], facts["after"], known)
             continue
         copies = copies or _train(setting, chosen[:N_INJECTED], doses)
         copy = next(found for found in copies if found.exposures == dose)
-        if not math.isfinite(copy.loss_after):
+        before, after = copy.loss_before, copy.loss_after
+        if not math.isfinite(after):
             return  # training diverged: the control is not established
-        found = setting.executor.observe(copy.predictor, chosen, setting.plan.requests, cache)
-        cache.store_facts({"before": copy.loss_before, "after": copy.loss_after})
-        yield _ObservedDose(dose, copy.loss_before, copy.loss_after, found)
+        found = None
+        if is_established(before, after):
+            found = setting.executor.observe(copy.predictor, chosen, setting.plan.requests, cache)
+        cache.store_facts({"before": before, "after": after})
+        yield _ObservedDose(dose, before, after, found)
 
 
 def _train(setting: Setting, injected: Sequence[Record], doses: Sequence[int]) -> Iterator[Dose]:
@@ -160,6 +167,11 @@ def _train(setting: Setting, injected: Sequence[Record], doses: Sequence[int]) -
         seed=setting.seed,
         batch_size=setting.executor.batch_size,
     )
+
+
+def is_established(loss_before: float, loss_after: float) -> bool:
+    """Whether a copy's loss shows that it memorized what was injected."""
+    return loss_after < ESTABLISHED * loss_before
 
 
 def n_above(injected: NDArray[np.float64], others: NDArray[np.float64], fpr: float) -> int:

@@ -27,7 +27,7 @@ from auditor.records import Record
 from auditor.scoring import Scores, score_all
 
 if TYPE_CHECKING:
-    from auditor.scan import PreparedScan
+    from auditor.prepare import PreparedScan
 
 MOST_RECORDS = 128
 """Records that one control may use."""

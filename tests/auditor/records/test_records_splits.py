@@ -186,9 +186,14 @@ def test_calibration_part(tmp_path, digits, write_folder):
 
 
 def test_calibration_keeps_subjects_whole(tmp_path, digits, write_folder):
-    people = [f"person {i // 5}" for i in range(100)]
     sides = [
-        write_folder(tmp_path / n, digits[a : a + 100], list("x" * 100), "jsonl", subject=people)
+        write_folder(
+            tmp_path / n,
+            digits[a : a + 100],
+            list("x" * 100),
+            "jsonl",
+            subject=[f"person {n}{i // 5}" for i in range(100)],
+        )
         for n, a in (("m", 0), ("n", 100))
     ]
     splits = load_splits(*sides, calibration_share=0.4, seed=4)
@@ -197,13 +202,23 @@ def test_calibration_keeps_subjects_whole(tmp_path, digits, write_folder):
     assert apart
     assert kept
     assert not apart & kept
-    assert "20 subjects have both members and nonmembers" in splits.notes
     with pytest.raises(DataError, match="a part is empty"):
         load_splits(
             write_folder(tmp_path / "m1", digits[:3], list("xxx"), "jsonl", subject=["a"] * 3),
             sides[1],
             calibration_share=0.2,
         )
+
+
+def test_subjects_on_both_sides_are_refused_before_any_work(tmp_path, digits, write_folder):
+    people = [f"person {i}" for i in range(10)]
+    sides = [
+        write_folder(tmp_path / n, digits[a : a + 10], list("x" * 10), "jsonl", subject=people)
+        for n, a in (("m", 0), ("n", 10))
+    ]
+    with pytest.raises(DataError, match="10 subjects have records on both sides") as caught:
+        load_splits(*sides)
+    assert "person 3" not in str(caught.value)
 
 
 def test_near_duplicates_are_tagged_not_dropped(tmp_path, digits, write_folder, encode):
@@ -250,9 +265,12 @@ def test_records_open_as_they_were_read(tmp_path, digits, write_parquet):
 
 def test_nothing_private_in_representations(tmp_path, digits, write_folder):
     folder = tmp_path / "hospital"
-    columns = {"subject": ["Jane Roe"] * 3}
-    members = write_folder(folder / "m", digits[:3], ["secret"] * 3, "jsonl", **columns)
-    nonmembers = write_folder(folder / "n", digits[3:6], ["secret"] * 3, "jsonl", **columns)
+    members, nonmembers = (
+        write_folder(
+            folder / n, digits[a : a + 3], ["secret"] * 3, "jsonl", subject=[f"Jane Roe {n}"] * 3
+        )
+        for n, a in (("m", 0), ("n", 3))
+    )
     splits = load_splits(members, nonmembers)
     text = repr(splits.members) + repr(splits.members[0].source) + "".join(splits.notes)
     for word in ("secret", "Jane", "hospital", "p0000", splits.members[0].id):
