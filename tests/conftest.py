@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
+os.environ.setdefault("GOMP_SPINCOUNT", "30000")  # before torch is imported
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
