@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Literal
 
 
 class Access(enum.StrEnum):
@@ -39,6 +40,8 @@ class Manifest:
     """Framework references, such as `edpb:55(i)` or `atlas:AML.T0024.000`."""
     references: tuple[str, ...]
     """Papers, as `arXiv:...`."""
+    family: str = "diffusion"
+    """Family of targets that it attacks."""
     tier: Tier = Tier.DEFAULT
     """Whether a scan runs it unasked."""
     fitted: bool = False
@@ -49,12 +52,18 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a diffusion target can be asked."""
+    """What a target can be asked; each family says more."""
 
     family: str
-    """Kind of target, such as `diffusion`."""
+    """Kind of target: `diffusion` or `classifier`."""
     architecture: str
-    """Class name of the pipeline."""
+    """Class name of the pipeline or of the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiffusionCapabilities(Capabilities):
+    """What a diffusion target can be asked."""
+
     is_latent: bool
     """Whether the noise lives in the latent space of an autoencoder."""
     is_text_conditional: bool
@@ -74,3 +83,21 @@ class Capabilities:
     def scaled(self, *timesteps: int) -> tuple[int, ...]:
         """Timesteps of a schedule of 1,000 steps, moved to this target's schedule."""
         return tuple(min(t * self.n_timesteps // 1000, self.n_timesteps - 1) for t in timesteps)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierCapabilities(Capabilities):
+    """What a classifier can be asked."""
+
+    n_classes: int
+    """Classes k that it tells apart."""
+    gives: Literal["logits", "probabilities", "labels"] = "logits"
+    """The most that an answer holds."""
+    can_be_queried: bool = True
+    """False for saved predictions: nothing but the records as they are was ever asked."""
+    n_shadows: int = 0
+    """Shadow models at hand, each trained on half of the pool; 0 without a recipe to train."""
+    n_queries: int = 1
+    """Augmented versions of a record that can be asked, itself included."""
+    has_trajectory: bool = False
+    """Whether a student can be distilled, or checkpoints of the training are at hand."""

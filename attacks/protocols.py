@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.manifest import Capabilities
+from attacks.manifest import ClassifierCapabilities, DiffusionCapabilities
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,7 +22,7 @@ class NoisePredictor(Protocol):
     (n, c, h, w) and are float32 whatever precision the network runs in.
     """
 
-    capabilities: Capabilities
+    capabilities: DiffusionCapabilities
     device: Any
     input_shape: tuple[int, int, int]
 
@@ -69,3 +69,34 @@ class Trainable(Protocol):
         batch_size: int = 64,
     ) -> Iterator[Dose]:
         """A copy trained on the inputs, yielded at each cumulative dose (ascending)."""
+
+
+class Classifier(Protocol):
+    """A model that tells k classes apart."""
+
+    capabilities: ClassifierCapabilities
+
+    def logits(self, features: NDArray) -> NDArray[np.floating]:
+        """(n, k) logits of n records, column c for class index c.
+
+        A model that gives probabilities answers with their logarithms; a class that it has never
+        seen gets a very low finite value.
+        """
+
+
+class ClassifierTrainer(Protocol):
+    """A recipe that trains classifiers of the target's kind on subsets of one pool of records."""
+
+    def train(
+        self,
+        features: NDArray,
+        classes: NDArray[np.integer],
+        keep: NDArray[np.bool_],
+        seeds: Sequence[int],
+    ) -> Sequence[Classifier]:
+        """One model for each row of keep.
+
+        features: (n, ...) of the pool; classes: (n,) class indices; keep: (m, n) which records
+        each of m models is trained on; seeds: (m,) initial weights and order of the batches.
+        The same arguments give the same models, however many are trained at once.
+        """

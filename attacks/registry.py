@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from attacks.configuration import configured
 from attacks.errors import UsageError, did_you_mean
-from attacks.manifest import Capabilities, Manifest, Tier
+from attacks.manifest import Capabilities, DiffusionCapabilities, Manifest, Tier
 from attacks.observations import Calibration, Observations, Request, StepError, StepResidual
 
 GROUP = "auditor.attacks"
@@ -65,9 +65,13 @@ MEMBERS = ("MANIFEST", "default_config", "applicable", "requests", "score")
 """What is looked for in an attack from another package."""
 
 
-def names() -> tuple[str, ...]:
-    """Every known name, built-in ones first; nothing is imported."""
-    return (*BUILT_IN, *sorted(set(_entry_points()) - set(BUILT_IN)))
+def names(family: str | None = None) -> tuple[str, ...]:
+    """Every known name, built-in ones first; nothing is imported unless a family is asked for."""
+    known = (*BUILT_IN, *sorted(set(_entry_points()) - set(BUILT_IN)))
+    if family is None:
+        return known
+    broken = broken_attacks()
+    return tuple(n for n in known if n not in broken and attack(n).MANIFEST.family == family)
 
 
 def attack(name: str) -> Attack:
@@ -102,9 +106,10 @@ def broken_attacks() -> dict[str, str]:
     return reasons
 
 
-def default_attacks() -> tuple[Attack, ...]:
-    """The attacks that a scan runs unasked."""
-    return tuple(a for a in all_attacks() if a.MANIFEST.tier is Tier.DEFAULT)
+def default_attacks(family: str) -> tuple[Attack, ...]:
+    """The attacks that a scan of such a target runs unasked."""
+    chosen = (attack(name) for name in names(family))
+    return tuple(a for a in chosen if a.MANIFEST.tier is Tier.DEFAULT)
 
 
 def configure(name: str, capabilities: Capabilities, overrides: Mapping[str, Any]) -> Any:
@@ -115,7 +120,8 @@ def configure(name: str, capabilities: Capabilities, overrides: Mapping[str, Any
     module = attack(name)
     try:
         config = configured(module.default_config(capabilities), overrides)
-        _check_schedule(module.requests(config), capabilities.n_timesteps)
+        if isinstance(capabilities, DiffusionCapabilities):
+            _check_schedule(module.requests(config), capabilities.n_timesteps)
     except UsageError as error:
         raise UsageError(f"attack '{name}': {error}") from None
     return config

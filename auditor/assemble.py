@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from attacks.manifest import Capabilities
+from attacks.manifest import DiffusionCapabilities
 from attacks.observations import NoiseError, Observations, default_condition
 from attacks.results import CurvePoint, Estimate, PlannedAttack
 from auditor import __version__
@@ -83,7 +83,7 @@ def assemble(
     )
 
 
-def _knowledge(access: str, capabilities: Capabilities) -> str:
+def _knowledge(access: str, capabilities: DiffusionCapabilities) -> str:
     """What the attacker must hold, in words."""
     record = "the record"
     if capabilities.is_text_conditional and capabilities.has_captions:
@@ -212,7 +212,7 @@ def versions() -> dict[str, str]:
 
 
 def _loss_curve(
-    observations: Observations, is_member: NDArray[np.bool_], capabilities: Capabilities
+    observations: Observations, is_member: NDArray[np.bool_], capabilities: DiffusionCapabilities
 ) -> tuple[CurvePoint, ...]:
     condition = default_condition(capabilities)
     curve = sorted(

@@ -153,9 +153,9 @@ def plan_scan(options: ScanOptions, progress: Progress) -> PreparedScan:
 def _chosen(options: ScanOptions, config: ScanConfig) -> tuple[str, ...]:
     names = config.attacks if options.attacks is None else options.attacks
     if names is None:
-        return tuple(found.MANIFEST.name for found in default_attacks())
+        return tuple(found.MANIFEST.name for found in default_attacks("diffusion"))
     if "all" in names:
-        return attack_names()
+        return attack_names("diffusion")
     if not names:
         raise UsageError("no attack was named; `auditor list` shows them")
     for name in names:

@@ -83,7 +83,7 @@ def stable_diffusion_size(device: str) -> None:
     from diffusers import UNet2DConditionModel
     from PIL import Image
 
-    from attacks.manifest import Capabilities
+    from attacks.manifest import DiffusionCapabilities
     from auditor.observe.diffusion import ShardObserver
     from auditor.observe.executor import automatic_batch_size
     from auditor.observe.plan import make_plan
@@ -92,7 +92,7 @@ def stable_diffusion_size(device: str) -> None:
     class Latents:
         """An SD-sized U-Net on random latents; the autoencoder is left out of the timing."""
 
-        capabilities = Capabilities("diffusion", "SD 1.5 size", True, True, 1000, 512)
+        capabilities = DiffusionCapabilities("diffusion", "SD 1.5 size", True, True, 1000, 512)
         input_shape = (4, 64, 64)
         alphas_cumprod = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.errors import Inapplicable, InternalError, ShapeError, UsageError, did_you_mean
-from attacks.manifest import Capabilities
+from attacks.manifest import Capabilities, DiffusionCapabilities
 from attacks.observations import CONDITIONS, NORMS, Calibration, Observations, Request
 
 TAGS = ("edpb:55(i)", "atlas:AML.T0024.000", "owasp:ML04")
@@ -50,12 +50,13 @@ def needs_diffusion(capabilities: Capabilities) -> str | None:
     """A reason if the target is no diffusion model with a usable schedule, else None."""
     if capabilities.family != "diffusion":
         return f"needs a diffusion model, and this target is of the family '{capabilities.family}'"
+    assert isinstance(capabilities, DiffusionCapabilities)
     if capabilities.n_timesteps < 10:
         return f"needs a noise schedule of 10 steps or more, got {capabilities.n_timesteps}"
     return None
 
 
-def needs_captions(capabilities: Capabilities) -> str | None:
+def needs_captions(capabilities: DiffusionCapabilities) -> str | None:
     """A reason if predictions cannot be compared with and without a caption, else None."""
     if reason := needs_diffusion(capabilities):
         return reason
@@ -66,7 +67,7 @@ def needs_captions(capabilities: Capabilities) -> str | None:
     return None
 
 
-def scaled(capabilities: Capabilities, timesteps: Sequence[int]) -> tuple[int, ...]:
+def scaled(capabilities: DiffusionCapabilities, timesteps: Sequence[int]) -> tuple[int, ...]:
     """Distinct timesteps of a schedule of 1,000, moved to this target's schedule."""
     return tuple(dict.fromkeys(capabilities.scaled(*timesteps)))
 
@@ -93,7 +94,7 @@ def check_timesteps(*timesteps: int, name: str = "t") -> None:
         raise UsageError(f"{name} counts from 0, got {min(timesteps)}")
 
 
-def ten_steps(capabilities: Capabilities) -> tuple[int, int]:
+def ten_steps(capabilities: DiffusionCapabilities) -> tuple[int, int]:
     """(t, k) of SecMI: ten steps of 1 % of the schedule, fewer where it ends before t + k."""
     k = max(1, capabilities.n_timesteps // 100)
     return k * min(10, (capabilities.n_timesteps - 1) // k - 1), k

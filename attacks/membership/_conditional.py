@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.errors import UsageError
-from attacks.manifest import Capabilities
+from attacks.manifest import DiffusionCapabilities
 from attacks.membership import _common
 from attacks.observations import NoiseError, Observations, Request
 
@@ -25,7 +25,7 @@ class Likelihoods(NamedTuple):
     """(n,) minus the mean error with the full caption."""
 
 
-def default_timesteps(capabilities: Capabilities) -> tuple[int, ...]:
+def default_timesteps(capabilities: DiffusionCapabilities) -> tuple[int, ...]:
     """Around 450 for large latent models and around 100 for small ones, as in the paper."""
     timesteps = (440, 450, 460) if capabilities.is_large else (90, 100, 110)
     return _common.scaled(capabilities, timesteps)

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.errors import UsageError
-from attacks.manifest import Access, Capabilities, Manifest, Tier
+from attacks.manifest import Access, DiffusionCapabilities, Manifest, Tier
 from attacks.membership import _common, _conditional
 from attacks.observations import Calibration, Observations, Request
 
@@ -77,12 +77,12 @@ class Scaling(NamedTuple):
         return np.asarray((values - self.center) / self.spread, dtype=np.float64)
 
 
-def default_config(capabilities: Capabilities) -> ClidConfig:
+def default_config(capabilities: DiffusionCapabilities) -> ClidConfig:
     """Three timesteps around 450, or around 100 for small models, on the target's schedule."""
     return ClidConfig(timesteps=_conditional.default_timesteps(capabilities))
 
 
-def applicable(capabilities: Capabilities) -> str | None:
+def applicable(capabilities: DiffusionCapabilities) -> str | None:
     """None for text-conditional models with captioned records, else the reason."""
     return _common.needs_captions(capabilities)
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.manifest import Access, Capabilities, Manifest, Tier
+from attacks.manifest import Access, DiffusionCapabilities, Manifest, Tier
 from attacks.membership import _common, _conditional
 from attacks.observations import Calibration, Observations, Request
 
@@ -63,12 +63,12 @@ class ClidVecConfig:
         )
 
 
-def default_config(capabilities: Capabilities) -> ClidVecConfig:
+def default_config(capabilities: DiffusionCapabilities) -> ClidVecConfig:
     """Three timesteps around 450, or around 100 for small models, on the target's schedule."""
     return ClidVecConfig(timesteps=_conditional.default_timesteps(capabilities))
 
 
-def applicable(capabilities: Capabilities) -> str | None:
+def applicable(capabilities: DiffusionCapabilities) -> str | None:
     """None for text-conditional models with captioned records, else the reason."""
     return _common.needs_captions(capabilities)
 

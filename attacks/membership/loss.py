@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.manifest import Access, Capabilities, Manifest
+from attacks.manifest import Access, DiffusionCapabilities, Manifest
 from attacks.membership import _common
 from attacks.observations import Calibration, NoiseError, Observations, Request, default_condition
 
@@ -55,7 +55,7 @@ class LossConfig:
         _common.check_condition(self.condition)
 
 
-def default_config(capabilities: Capabilities) -> LossConfig:
+def default_config(capabilities: DiffusionCapabilities) -> LossConfig:
     """Timesteps 100 and 200, or 400 and 500 for large latent models, on the target's schedule."""
     timesteps = (400, 500) if capabilities.is_large else (100, 200)
     return LossConfig(
@@ -65,7 +65,7 @@ def default_config(capabilities: Capabilities) -> LossConfig:
     )
 
 
-def applicable(capabilities: Capabilities) -> str | None:
+def applicable(capabilities: DiffusionCapabilities) -> str | None:
     """None for every diffusion model, else the reason."""
     return _common.needs_diffusion(capabilities)
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.errors import UsageError
-from attacks.manifest import Access, Capabilities, Manifest, Tier
+from attacks.manifest import Access, DiffusionCapabilities, Manifest, Tier
 from attacks.membership import _common
 from attacks.observations import Calibration, NoiseError, Observations, Request, default_condition
 
@@ -62,7 +62,7 @@ class PfamiConfig:
             raise UsageError(f"crops must be shares above 0 and up to 1, got {self.crops}")
 
 
-def default_config(capabilities: Capabilities) -> PfamiConfig:
+def default_config(capabilities: DiffusionCapabilities) -> PfamiConfig:
     """Timesteps 0 to 450 on the target's schedule, one crop."""
     return PfamiConfig(
         timesteps=_common.scaled(capabilities, range(0, 500, 50)),
@@ -70,7 +70,7 @@ def default_config(capabilities: Capabilities) -> PfamiConfig:
     )
 
 
-def applicable(capabilities: Capabilities) -> str | None:
+def applicable(capabilities: DiffusionCapabilities) -> str | None:
     """None for every diffusion model, else the reason."""
     return _common.needs_diffusion(capabilities)
 

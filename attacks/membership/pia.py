@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.manifest import Access, Capabilities, Manifest
+from attacks.manifest import Access, DiffusionCapabilities, Manifest
 from attacks.membership import _common
 from attacks.observations import (
     Calibration,
@@ -57,13 +57,13 @@ class PiaConfig:
         _common.check_condition(self.condition)
 
 
-def default_config(capabilities: Capabilities) -> PiaConfig:
+def default_config(capabilities: DiffusionCapabilities) -> PiaConfig:
     """Timestep 200, or 500 for large latent models, on the target's schedule."""
     (t,) = capabilities.scaled(500 if capabilities.is_large else 200)
     return PiaConfig(t=t, condition=default_condition(capabilities))
 
 
-def applicable(capabilities: Capabilities) -> str | None:
+def applicable(capabilities: DiffusionCapabilities) -> str | None:
     """None for every diffusion model, else the reason."""
     return _common.needs_diffusion(capabilities)
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.errors import UsageError, did_you_mean
-from attacks.manifest import Access, Capabilities, Manifest
+from attacks.manifest import Access, DiffusionCapabilities, Manifest
 from attacks.membership import _common
 from attacks.observations import (
     Calibration,
@@ -65,13 +65,13 @@ class PianConfig:
             raise UsageError(f"unknown normalisation '{self.normalisation}'; {hint}")
 
 
-def default_config(capabilities: Capabilities) -> PianConfig:
+def default_config(capabilities: DiffusionCapabilities) -> PianConfig:
     """Timestep 200, or 500 for large latent models, on the target's schedule."""
     (t,) = capabilities.scaled(500 if capabilities.is_large else 200)
     return PianConfig(t=t, condition=default_condition(capabilities))
 
 
-def applicable(capabilities: Capabilities) -> str | None:
+def applicable(capabilities: DiffusionCapabilities) -> str | None:
     """None for every diffusion model, else the reason."""
     return _common.needs_diffusion(capabilities)
 

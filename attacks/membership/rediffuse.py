@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.errors import UsageError, did_you_mean
-from attacks.manifest import Access, Capabilities, Manifest, Tier
+from attacks.manifest import Access, DiffusionCapabilities, Manifest, Tier
 from attacks.membership import _common
 from attacks.observations import (
     Calibration,
@@ -72,7 +72,7 @@ class RediffuseConfig:
             raise UsageError(f"unknown distance '{self.distance}'; {hint}")
 
 
-def default_config(capabilities: Capabilities) -> RediffuseConfig:
+def default_config(capabilities: DiffusionCapabilities) -> RediffuseConfig:
     """From t = 200 in steps of 100, or from 10 in one step, in proportion to the schedule."""
     condition = default_condition(capabilities)
     if capabilities.is_large:
@@ -82,7 +82,7 @@ def default_config(capabilities: Capabilities) -> RediffuseConfig:
     return RediffuseConfig(t=2 * k, k=k, condition=condition)
 
 
-def applicable(capabilities: Capabilities) -> str | None:
+def applicable(capabilities: DiffusionCapabilities) -> str | None:
     """None for every diffusion model, else the reason."""
     return _common.needs_diffusion(capabilities)
 

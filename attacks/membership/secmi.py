@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.manifest import Access, Capabilities, Manifest
+from attacks.manifest import Access, DiffusionCapabilities, Manifest
 from attacks.membership import _common
 from attacks.observations import Calibration, Observations, Request, StepError, default_condition
 
@@ -51,13 +51,13 @@ class SecmiConfig:
         _common.check_condition(self.condition)
 
 
-def default_config(capabilities: Capabilities) -> SecmiConfig:
+def default_config(capabilities: DiffusionCapabilities) -> SecmiConfig:
     """Ten steps to timestep 100, in the proportions of the target's schedule."""
     t, k = _common.ten_steps(capabilities)
     return SecmiConfig(t=t, k=k, condition=default_condition(capabilities))
 
 
-def applicable(capabilities: Capabilities) -> str | None:
+def applicable(capabilities: DiffusionCapabilities) -> str | None:
     """None for every diffusion model, else the reason."""
     return _common.needs_diffusion(capabilities)
 

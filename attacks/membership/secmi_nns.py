@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.errors import InternalError
-from attacks.manifest import Access, Capabilities, Manifest, Tier
+from attacks.manifest import Access, DiffusionCapabilities, Manifest, Tier
 from attacks.membership import _common
 from attacks.observations import Calibration, Observations, Request, StepResidual, default_condition
 
@@ -85,13 +85,13 @@ class SecmiNnsConfig:
         )
 
 
-def default_config(capabilities: Capabilities) -> SecmiNnsConfig:
+def default_config(capabilities: DiffusionCapabilities) -> SecmiNnsConfig:
     """The maps at SecMI's own timestep, so that the calls are shared."""
     t, k = _common.ten_steps(capabilities)
     return SecmiNnsConfig(t=t, k=k, condition=default_condition(capabilities))
 
 
-def applicable(capabilities: Capabilities) -> str | None:
+def applicable(capabilities: DiffusionCapabilities) -> str | None:
     """None for every diffusion model, else the reason."""
     return _common.needs_diffusion(capabilities)
 

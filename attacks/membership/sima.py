@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.manifest import Access, Capabilities, Manifest
+from attacks.manifest import Access, DiffusionCapabilities, Manifest
 from attacks.membership import _common
 from attacks.observations import Calibration, CleanNorms, Observations, Request, default_condition
 
@@ -50,12 +50,12 @@ class SimaConfig:
         _common.check_condition(self.condition)
 
 
-def default_config(capabilities: Capabilities) -> SimaConfig:
+def default_config(capabilities: DiffusionCapabilities) -> SimaConfig:
     """Timestep 0, whose call the proximal attacks share."""
     return SimaConfig(condition=default_condition(capabilities))
 
 
-def applicable(capabilities: Capabilities) -> str | None:
+def applicable(capabilities: DiffusionCapabilities) -> str | None:
     """None for every diffusion model, else the reason."""
     return _common.needs_diffusion(capabilities)
 

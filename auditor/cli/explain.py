@@ -19,14 +19,14 @@ def explain(
 
     Example: auditor explain pia
     """
-    from attacks.manifest import Capabilities
+    from attacks.manifest import DiffusionCapabilities
     from attacks.observations import calls_per_record
     from attacks.registry import all_attacks, attack
 
     by_id = {found.MANIFEST.id.lower(): found for found in all_attacks()}
     found = by_id.get(name.lower()) or attack(name)
     m = found.MANIFEST
-    capabilities = Capabilities("diffusion", "", True, True, 1000, 512)
+    capabilities = DiffusionCapabilities("diffusion", "", True, True, 1000, 512)
     config = found.default_config(capabilities)
     stdout.print(f"[bold]{m.id} {m.name}[/]: {m.title}\n")
     stdout.print(plain(inspect.cleandoc(found.__doc__ or "")))

@@ -62,7 +62,10 @@ def make_plan(
     configs: dict[str, Any] = {}
     inapplicable: list[PlannedAttack] = []
     for name in [*names, *(other for other in overrides if other not in names)]:
-        configured = configure(name, capabilities, dict(overrides.get(name, {})))
+        is_of_family = attack(name).MANIFEST.family == capabilities.family
+        configured = (
+            configure(name, capabilities, dict(overrides.get(name, {}))) if is_of_family else None
+        )
         if name not in names:
             continue
         reason = attack(name).applicable(capabilities)

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from attacks.errors import TargetError
-from attacks.manifest import Capabilities
+from attacks.manifest import DiffusionCapabilities
 from attacks.protocols import Dose
 from auditor.targets.conditioning import Conditioning, embed_texts
 from auditor.targets.layout import Layout
@@ -63,7 +63,7 @@ class DiffusionTarget:
         factor = self._vae_factor
         channels = self.unet.config.in_channels
         self.input_shape = (channels, self._size[0] // factor, self._size[1] // factor)
-        self.capabilities = Capabilities(
+        self.capabilities = DiffusionCapabilities(
             family="diffusion",
             architecture=layout.pipeline,
             is_latent=self.vae is not None,

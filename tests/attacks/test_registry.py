@@ -65,7 +65,7 @@ def test_tiers_access_and_fitted_flags():
     built_in = [m for m in manifests if m.name in registry.BUILT_IN]
     defaults = [m.name for m in built_in if m.tier is Tier.DEFAULT]
     assert defaults == ["loss", "pia", "pian", "sima", "secmi"]
-    assert defaults == [a.MANIFEST.name for a in registry.default_attacks()][:5]
+    assert defaults == [a.MANIFEST.name for a in registry.default_attacks("diffusion")][:5]
     assert [m.name for m in built_in if m.fitted] == ["secmi_nns", "clid", "clid_vec"]
     assert [m.name for m in built_in if m.access is Access.BLACK_BOX] == ["rediffuse"]
 
@@ -188,7 +188,7 @@ def test_another_package_can_add_an_attack(foreign):
     foreign("shiny", GOOD.format(name="shiny"), "foreign_shiny")
     assert registry.attack("shiny").MANIFEST.id == "EXT001"
     assert registry.names()[-1] == "shiny"
-    assert "shiny" in [found.MANIFEST.name for found in registry.default_attacks()]
+    assert "shiny" in [found.MANIFEST.name for found in registry.default_attacks("diffusion")]
     assert registry.broken_attacks() == {}
     assert registry.configure("shiny", PIXEL, {"t": 50}).t == 50
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from hypothesis import strategies as st
 
-from attacks.manifest import Capabilities
+from attacks.manifest import DiffusionCapabilities
 from attacks.observations import (
     NORMS,
     Calibration,
@@ -20,7 +20,7 @@ from attacks.observations import (
     VariationDistance,
 )
 
-PIXEL = Capabilities(
+PIXEL = DiffusionCapabilities(
     family="diffusion",
     architecture="DDPMPipeline",
     is_latent=False,
@@ -29,7 +29,7 @@ PIXEL = Capabilities(
     resolution=32,
     has_captions=False,
 )
-SMALL_TEXT = Capabilities(
+SMALL_TEXT = DiffusionCapabilities(
     family="diffusion",
     architecture="StableDiffusionPipeline",
     is_latent=True,
@@ -37,7 +37,7 @@ SMALL_TEXT = Capabilities(
     n_timesteps=1000,
     resolution=64,
 )
-LARGE_TEXT = Capabilities(
+LARGE_TEXT = DiffusionCapabilities(
     family="diffusion",
     architecture="StableDiffusionPipeline",
     is_latent=True,
@@ -45,7 +45,7 @@ LARGE_TEXT = Capabilities(
     n_timesteps=1000,
     resolution=512,
 )
-UNCAPTIONED = Capabilities(
+UNCAPTIONED = DiffusionCapabilities(
     family="diffusion",
     architecture="StableDiffusionPipeline",
     is_latent=True,

@@ -7,7 +7,7 @@ from diffusers import DDIMInverseScheduler, DDIMScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attacks.manifest import Capabilities
+from attacks.manifest import DiffusionCapabilities
 from attacks.observations import (
     NORMS,
     CleanNorms,
@@ -107,7 +107,7 @@ class Scaled:
 
     device = torch.device("cpu")
     input_shape = (1, 8, 8)
-    capabilities = Capabilities("diffusion", "analytic", False, False, 1000, 8)
+    capabilities = DiffusionCapabilities("diffusion", "analytic", False, False, 1000, 8)
 
     def __init__(self, a=0.0, b=0.0, constant=None, betas=(1e-4, 0.02)):
         self.a, self.b, self.constant = a, b, constant

@@ -1,8 +1,4 @@
-"""Observations of a diffusion target: what an attack may ask about each record.
-
-A request is a frozen value: a kind with its parameters. The planner takes the union of the
-requests of all chosen attacks and adds what they require, so that a forward call that two
-attacks share is made once. Arrays that answer a request have the records on axis 0.
+"""Observations of a diffusion target.
 
 `condition` names the text that the prediction is conditioned on: `caption` (the record's own),
 `null` (the empty string), or `first`, `middle`, `last` (that third of the caption's words cut out).
@@ -12,47 +8,17 @@ the model predicts natively.
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from attacks.manifest import Capabilities
+from attacks.manifest import DiffusionCapabilities
+from attacks.observations.base import Request
 
 NORMS = (1, 2, 4, 5)
 """Exponents p for which mean |.|^p is kept, in the order of the last axis."""
 
 CONDITIONS = ("caption", "null", "first", "middle", "last")
 """The texts that a prediction can be conditioned on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One kind of observation with its parameters."""
-
-    kind: ClassVar[str]
-    version: ClassVar[int] = 1
-    """Raised whenever the arithmetic of this kind changes; part of the cache key."""
-
-    @property
-    def calls(self) -> int:
-        """Forward calls for one record, without what `requires` asks for."""
-        return 1
-
-    @property
-    def requires(self) -> tuple[Request, ...]:
-        """Requests whose predictions this one reuses."""
-        return ()
-
-    @property
-    def key(self) -> str:
-        """Canonical text of kind, version and parameters; equal requests have equal keys."""
-        parameters = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return json.dumps([self.kind, self.version, parameters], sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,39 +130,7 @@ class VariationDistance(Request):
         return self.n * -(-self.t // self.k)
 
 
-def default_condition(capabilities: Capabilities) -> str:
+def default_condition(capabilities: DiffusionCapabilities) -> str:
     """The record's caption, or the empty text where a text model is audited without captions."""
     is_uncaptioned = capabilities.is_text_conditional and not capabilities.has_captions
     return "null" if is_uncaptioned else "caption"
-
-
-Observations: TypeAlias = Mapping[Request, NDArray[np.floating]]
-"""Answers by request; axis 0 is the records, in one order for all requests."""
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """The part of the records that fitted attacks are fitted on; never evaluated."""
-
-    observations: Observations
-    is_member: NDArray[np.bool_]
-    """(n,) which calibration records are members."""
-
-
-def with_requirements(requests: Iterable[Request]) -> tuple[Request, ...]:
-    """The union of requests and everything they require, requirements first, in a fixed order."""
-    ordered: dict[Request, None] = {}
-
-    def add(request: Request) -> None:
-        for needed in request.requires:
-            add(needed)
-        ordered.setdefault(request)
-
-    for request in sorted(set(requests), key=lambda r: r.key):
-        add(request)
-    return tuple(ordered)
-
-
-def calls_per_record(requests: Iterable[Request]) -> int:
-    """Forward calls that one record costs when the requests share what they can."""
-    return sum(request.calls for request in with_requirements(requests))
