@@ -65,6 +65,18 @@ class RocPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreShare:
+    """One point of the distribution of scores."""
+
+    score: float
+    """A score that some record has."""
+    members: float
+    """Share of members at or above it."""
+    nonmembers: float
+    """Share of nonmembers at or above it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Identified:
     """Members above the top nonmembers: the evidence of the primary rule (verdict.md, step 5-7)."""
 
@@ -143,6 +155,8 @@ class MembershipFinding:
     cost: Cost
     roc: tuple[RocPoint, ...]
     """At most 400 points, from strictest to laxest threshold."""
+    distribution: tuple[ScoreShare, ...]
+    """At most 80 points of the distribution of scores, from the highest score to the lowest."""
     top_members: tuple[NamedRecord, ...]
     """The highest-scoring members: every named one (at most 50), at least 10 where there are."""
     top_nonmembers: tuple[NamedRecord, ...]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from attacks.errors import DataError
 from attacks.manifest import Manifest
 from attacks.results import Cost, Identified, MembershipFinding, TprAtFpr
-from attacks.statistics.auc import Auc, auc, roc_curve
+from attacks.statistics.auc import Auc, auc, roc_curve, score_distribution
 from attacks.statistics.identified import (
     RANKS,
     TopEvidence,
@@ -232,6 +232,7 @@ def _finding(
         ),
         cost=entry.cost,
         roc=roc_curve(members, nonmembers),
+        distribution=score_distribution(members, nonmembers),
         top_members=top.members,
         top_nonmembers=top.nonmembers,
         positive_control_dose=dose,

@@ -14,7 +14,6 @@ from auditor.controls.positive import DOSES, MIN_COMPARED, N_INJECTED
 from auditor.controls.suite import MOST_RECORDS
 from auditor.memory import is_out_of_memory, peak_memory_mb
 from auditor.targets.diffusion import DiffusionTarget
-from auditor.targets.finetuning import DRAWS
 
 if TYPE_CHECKING:
     from auditor.prepare import PreparedScan
@@ -56,7 +55,7 @@ def look_ahead(scan: PreparedScan) -> Outlook:
     n_target = models * n_evaluated * plan.calls_per_record + n_calibration * plan.calls_per_record
     doses = [dose for dose in DOSES if dose <= policy.accepted_dose]
     n_control = MOST_RECORDS * plan.calls_per_record * (1 + len(doses))
-    n_training = TRAINING_COST * DRAWS * N_INJECTED * max(doses, default=1)
+    n_training = TRAINING_COST * N_INJECTED * max(doses, default=1)
     seconds_a_call = _seconds_a_call(scan)
     rules = policy.rules
     reachable = reachable_verdicts(

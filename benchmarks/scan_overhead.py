@@ -1,10 +1,12 @@
 """Time of a whole scan against the bare forward passes that it planned.
 
-    python benchmarks/scan_overhead.py [--device cpu|cuda] [--sd15]
+    python benchmarks/scan_overhead.py [--device cpu|cuda] [--width 3] [--sd15]
 
 Prints calls per image and the ratio for the bundled model. The bare time runs the same number of
-rows through the same U-Net, in the same batches, on inputs that are already on the device. With
-`--sd15` (for a GPU) a Stable-Diffusion-1.5-sized U-Net built from its configuration is timed at
+rows through the same U-Net, in the same batches, on inputs that are already on the device, half
+of them before the scan and half after it. With
+`--width W` the U-Net is W times as wide and untrained: the scan does the same work on a model
+whose forward passes weigh more beside what every scan costs. With `--sd15` (for a GPU) a Stable-Diffusion-1.5-sized U-Net built from its configuration is timed at
 512x512 in fp32 and bf16: images/s and peak memory of the default bundle.
 """
 
@@ -20,6 +22,7 @@ import torch
 from auditor.assemble import device_name
 from auditor.demo.assets import materialise
 from auditor.demo.data import write_records
+from auditor.memory import peak_memory_mb
 from auditor.progress import Progress
 from auditor.scan import ScanOptions, plan_scan, run_scan
 from auditor.targets.diffusion import DiffusionTarget
@@ -46,13 +49,25 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def demo(device: str) -> None:
+def widen(model: Path, width: int) -> Path:
+    """Put an untrained U-Net of several times the channels in the place of the model's own."""
+    from diffusers import UNet2DConditionModel
+
+    config = dict(UNet2DConditionModel.load_config(model / "unet"))
+    config["block_out_channels"] = [width * c for c in config["block_out_channels"]]
+    torch.manual_seed(0)
+    UNet2DConditionModel.from_config(config).save_pretrained(model / "unet")
+    return model
+
+
+def whole_scan(device: str, width: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         records = write_records(root / "records")
+        model = materialise("memorized", root / "model")
         scan = plan_scan(
             ScanOptions(
-                model=str(materialise("memorized", root / "model")),
+                model=str(widen(model, width) if width > 1 else model),
                 members=records.members,
                 nonmembers=records.nonmembers,
                 out=root / "out",
@@ -61,19 +76,23 @@ def demo(device: str) -> None:
             ),
             Progress(),
         )
+        sample = 64 * scan.executor.batch_size
+        before = bare_seconds(scan.target, sample, scan.executor.batch_size)
         began = time.perf_counter()
         result = run_scan(scan, Progress())
         whole = time.perf_counter() - began
         environment = result.record.environment
-        bare = bare_seconds(scan.target, environment.n_calls, scan.executor.batch_size)
+        after = bare_seconds(scan.target, sample, scan.executor.batch_size)
+        bare = (before + after) / (2 * sample) * environment.n_calls
     print(f"device                 {device_name(scan.target.device)}")
+    print(f"U-Net                  {scan.target.n_parameters:,} parameters")
     print(f"records                {len(result.records)}")
     print(f"calls per image        {environment.calls_per_record}")
     print(f"forward calls          {environment.n_calls} (controls included)")
     print(f"scan                   {whole:.1f} s")
     for stage, seconds in environment.seconds.items():
         print(f"  {stage:20} {seconds:.1f} s")
-    print(f"bare forward passes    {bare:.1f} s")
+    print(f"bare forward passes    {bare:.1f} s (timed before and after: {after / before:.2f})")
     print(f"scan / bare            {whole / bare:.2f}")
 
 
@@ -117,7 +136,6 @@ def stable_diffusion_size(device: str) -> None:
                 return self.unet(inputs.to(dtype), timesteps, **given).sample.float()
 
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        torch.cuda.reset_peak_memory_stats()
         predictor = Latents(dtype)
         batch = automatic_batch_size(predictor)
         plan = make_plan(("loss", "pia", "pian", "sima", "secmi"), predictor.capabilities)
@@ -136,19 +154,20 @@ def stable_diffusion_size(device: str) -> None:
         shard.observe(plan.requests)
         _synchronise(predictor.device)
         seconds = time.perf_counter() - began
-        peak = torch.cuda.max_memory_allocated() / 2**30
+        peak = peak_memory_mb(predictor.device) / 2**10
         print(
             f"SD 1.5 size, 512x512, {name}: {n / seconds:.2f} images/s ({24 * n / seconds:.1f} "
-            f"calls/s), batch {batch}, peak {peak:.1f} GiB, {device_name(predictor.device)}"
+            f"calls/s), batch {batch}, peak so far {peak:.1f} GiB, {device_name(predictor.device)}"
         )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--width", type=int, default=1)
     parser.add_argument("--sd15", action="store_true")
     arguments = parser.parse_args()
-    demo(arguments.device)
+    whole_scan(arguments.device, arguments.width)
     if arguments.sd15:
         stable_diffusion_size(arguments.device)
 

@@ -18,11 +18,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
 from attacks.errors import ShapeError
-from attacks.results import Estimate, RocPoint
+from attacks.results import Estimate, RocPoint, ScoreShare
 from attacks.statistics.rates import checked_scores, clopper_pearson
 
 MAX_ROC_POINTS = 400
 """Most points that a thinned curve keeps."""
+MAX_SHARES = 80
+"""Most points of a distribution of scores."""
 
 
 class Placements(NamedTuple):
@@ -187,6 +189,26 @@ def roc_curve(
     band = clopper_pearson(hits, inside.size)
     columns = (alarms / outside.size, hits / inside.size, band.low, band.high)
     return tuple(RocPoint(*row) for row in zip(*(c.tolist() for c in columns), strict=True))
+
+
+def score_distribution(
+    members: ArrayLike, nonmembers: ArrayLike, *, max_points: int = MAX_SHARES
+) -> tuple[ScoreShare, ...]:
+    """Shares of both groups at or above scores that records have, highest score first.
+
+    Thinned to the scores that split the range from the highest to the lowest most evenly.
+    """
+    inside, outside = checked_scores(members, "members"), checked_scores(nonmembers, "nonmembers")
+    scores = np.unique(np.concatenate([inside, outside]))[::-1]
+    if scores.size > max_points:
+        wanted = np.linspace(scores[0], scores[-1], max_points)
+        places = np.searchsorted(-scores, -wanted, side="right") - 1
+        scores = scores[np.union1d(places, [0, scores.size - 1])]
+    shares = (
+        (side.size - np.searchsorted(np.sort(side), scores, side="left")) / side.size
+        for side in (inside, outside)
+    )
+    return tuple(ScoreShare(*map(float, row)) for row in zip(scores, *shares, strict=True))
 
 
 def _cumulative_counts(

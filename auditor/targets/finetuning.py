@@ -1,7 +1,7 @@
 """Fine-tuning a copy of a diffusion target on given records: dose by dose.
 
-One exposure of a record is one gradient step on it at four fresh timesteps and noises. Small U-Nets
-are tuned wholly, large ones by LoRA (Hu et al., arXiv:2106.09685). The
+One exposure of a record is one gradient step on it at one fresh timestep and noise, as in ordinary
+training. Small U-Nets are tuned wholly, large ones by LoRA (Hu et al., arXiv:2106.09685). The
 target itself is never touched.
 """
 
@@ -21,15 +21,13 @@ from auditor.targets.parametrisation import add_noise, native_goal
 if TYPE_CHECKING:
     from auditor.targets.diffusion import DiffusionTarget
 
-RECIPE = 1
+RECIPE = 2
 """Raised whenever fine-tuning changes, so that stored observations of copies are not reused."""
 WHOLE_UP_TO = 50_000_000
 """Parameters up to which the whole U-Net is tuned."""
-LEARNING_RATE = 3e-4
-"""Of AdamW for a whole U-Net; 1e-4 memorizes too little in 64 exposures, 3e-3 destroys the rest."""
+LEARNING_RATE = 6e-4
+"""Of AdamW for a whole U-Net; 3e-4 memorizes less in 64 exposures, 2e-3 destroys the rest."""
 LORA_LEARNING_RATE = 1e-3
-DRAWS = 4
-"""Timesteps and noises of one exposure."""
 LORA_RANK = 16
 PROBES = 8
 """Timesteps at which the loss before and after is measured."""
@@ -95,8 +93,6 @@ def _step(
 ) -> int:
     """One gradient step on all inputs, in chunks that fit; returns the chunk size that did."""
     n_timesteps = tuned.capabilities.n_timesteps
-    which = torch.arange(len(inputs), device=inputs.device).repeat(DRAWS)
-    inputs = inputs[which]
     timesteps = torch.randint(n_timesteps, (len(inputs),), generator=generator).to(inputs.device)
     noise = torch.randn(inputs.shape, generator=generator).to(inputs.device)
     at = tuned.coefficients.at(timesteps)
@@ -106,7 +102,7 @@ def _step(
         optimiser.zero_grad()
         try:
             for rows in torch.arange(len(inputs), device=inputs.device).split(chunk):
-                given = None if conditioning is None else conditioning.rows(which[rows])
+                given = None if conditioning is None else conditioning.rows(rows)
                 output = tuned.native(noised[rows], timesteps[rows], given)
                 (
                     torch.nn.functional.mse_loss(output, goal[rows]) * len(rows) / len(inputs)

@@ -111,6 +111,32 @@ def loss_chart(curve: Sequence[CurvePoint], chart_id: str = "loss") -> Chart:
     )
 
 
+def distribution_chart(finding: MembershipFinding) -> Chart:
+    """Risk by record: the scores of members and nonmembers, from the highest down."""
+    name = clean(finding.attack, 40)
+    sides = [("members", p.score, p.members) for p in finding.distribution]
+    sides += [("nonmembers", p.score, p.nonmembers) for p in finding.distribution]
+    values = [
+        {"who": who, "score": layers.rounded(score), "share": layers.rounded(part)}
+        for who, score, part in sides
+    ]
+    return Chart(
+        id="scores",
+        title=f"Scores of {name}, record by record",
+        description=(
+            f"Share of members (solid line) and of nonmembers (dashed line) whose score of {name} "
+            "is at least the value on the horizontal axis. Members beyond the end of the dashed "
+            "line are the ones that stand out."
+        ),
+        spec=layers.finish(layers.distribution_layers(values, name), height=260),
+        columns=("Score", "Members at or above", "Nonmembers at or above"),
+        rows=tuple(
+            (number(layers.rounded(p.score)), share(p.members), share(p.nonmembers))
+            for p in finding.distribution
+        ),
+    )
+
+
 def auc_chart(findings: Sequence[MembershipFinding], rule: RuleResult | None) -> Chart:
     """AUC of every attack with its interval, beside chance and the limit."""
     values = [

@@ -231,6 +231,30 @@ def loss_layers(values: list[dict[str, Any]], positive: bool) -> Any:
     return alt.layer(band, line, dots)
 
 
+def distribution_layers(values: list[dict[str, Any]], attack: str) -> Any:
+    """Two step lines told apart by colour and dash, over the scores of one attack."""
+    names = ["members", "nonmembers"]
+    legend = alt.Legend(title=None, orient="top", labelColor=palette.INK, labelFontSize=12.5)
+    colours = alt.Scale(domain=names, range=[palette.SERIES, palette.SECOND])
+    dashes = alt.Scale(domain=names, range=[[1, 0], [6, 4]])
+    step: Any = "step-before"
+    return (
+        alt.Chart(alt.Data(values=values))
+        .mark_line(strokeWidth=2, interpolate=step)
+        .encode(
+            x=alt.X("score:Q", title=f"Score of {attack}", scale=alt.Scale(zero=False)),
+            y=alt.Y("share:Q", title="Records at or above", axis=alt.Axis(format="~%")),
+            color=alt.Color("who:N", scale=colours, legend=legend),
+            strokeDash=alt.StrokeDash("who:N", scale=dashes, legend=legend),
+            tooltip=[
+                alt.Tooltip("who:N", title="records"),
+                alt.Tooltip("score:Q", format=".4~g"),
+                alt.Tooltip("share:Q", format=".3~%", title="at or above"),
+            ],
+        )
+    )
+
+
 def auc_layers(values: list[dict[str, Any]], limit: float | None) -> Any:
     """One interval for each attack, beside chance and the limit."""
     seen = [value for row in values for value in (row["low"], row["high"], row["auc"])]

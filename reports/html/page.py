@@ -88,6 +88,7 @@ def _charts(record: AuditRecord, points: int) -> dict[str, Any]:
     rule = next((rule for rule in record.rules if rule.rule == "auc"), None)
     return {
         "roc": [_compile(chart) for chart in rocs],
+        "scores": _compile(charts.distribution_chart(shown[0])) if shown else None,
         "auc": _compile(charts.auc_chart(record.findings, rule)) if record.findings else None,
         "loss": _compile(charts.loss_chart(record.loss_curve)) if record.loss_curve else None,
     }

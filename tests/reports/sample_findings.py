@@ -15,6 +15,7 @@ from attacks.results import (
     MembershipFinding,
     NamedRecord,
     RocPoint,
+    ScoreShare,
     TprAtFpr,
 )
 
@@ -49,6 +50,13 @@ def roc(members: np.ndarray, nonmembers: np.ndarray, points: int = 400) -> tuple
             )
         )
     return tuple(made)
+
+
+def distribution(members: np.ndarray, nonmembers: np.ndarray) -> tuple[ScoreShare, ...]:
+    scores = np.linspace(members.max(), nonmembers.min(), 60).tolist()
+    return tuple(
+        ScoreShare(s, float((members >= s).mean()), float((nonmembers >= s).mean())) for s in scores
+    )
 
 
 def named(scores: np.ndarray, *, is_member: bool, count: int, n_named: int) -> tuple[Any, ...]:
@@ -95,6 +103,7 @@ def finding(row: tuple[str, str, str, int, int], *, leaked: int, seed: int) -> M
         detectable=Estimate(0.0117, 0.0083, 0.015),
         cost=Cost(alone, marginal),
         roc=roc(members, nonmembers),
+        distribution=distribution(members, nonmembers),
         top_members=named(members, is_member=True, count=20 if leaked else 10, n_named=leaked),
         top_nonmembers=named(nonmembers, is_member=False, count=20, n_named=0),
         positive_control_dose=16,

@@ -143,7 +143,7 @@ def test_every_chart_has_a_picture_and_a_table_twin() -> None:
         a["aria-labelledby"].split("-t ")[0] for a in outline.all("svg") if a.get("role") == "img"
     }
     assert live == figures == twins == pictures
-    assert {"auc", "loss", "roc-0", "roc-4"} <= live
+    assert {"auc", "loss", "roc-0", "roc-4", "scores"} <= live
 
 
 def test_specifications_are_valid_vega_lite() -> None:

@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from sklearn.metrics import roc_auc_score
 
 from attacks.errors import ShapeError
-from attacks.statistics.auc import auc, paired_difference, placements, roc_curve
+from attacks.statistics.auc import (
+    auc,
+    paired_difference,
+    placements,
+    roc_curve,
+    score_distribution,
+)
 from attacks.statistics.rates import clopper_pearson
 from tests.attacks.statistics.draws import at_most, tied_scores
 
@@ -179,3 +185,22 @@ def test_roc_curve_is_thinned_evenly() -> None:
     assert np.max(np.diff(fpr)) < 0.03
     exact = [np.mean(x >= np.quantile(y, 1 - f)) for f in fpr[1:-1]]
     np.testing.assert_allclose(tpr[1:-1], exact, atol=2e-3)
+
+
+@settings(deadline=None)
+@given(tied_scores(), tied_scores())
+def test_distribution_equals_counting(x: np.ndarray, y: np.ndarray) -> None:
+    points = score_distribution(x, y)
+    assert [p.score for p in points] == sorted(set(x) | set(y), reverse=True)
+    assert [p.members for p in points] == [float((x >= p.score).mean()) for p in points]
+    assert [p.nonmembers for p in points] == [float((y >= p.score).mean()) for p in points]
+
+
+def test_distribution_is_thinned_and_keeps_the_ends() -> None:
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=5_000), np.append(rng.normal(size=5_000), 40.0)
+    points = score_distribution(x, y)
+    assert 3 <= len(points) <= 80
+    assert points[0].score == 40
+    assert points[-1].score == min(x.min(), y.min())
+    assert points[-1].members == points[-1].nonmembers == 1
