@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 import platform
 import shlex
 import sys
@@ -13,13 +12,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from attacks.manifest import DiffusionCapabilities
-from attacks.observations import NoiseError, Observations, default_condition
-from attacks.results import CurvePoint, Estimate, PlannedAttack
+from attacks.results import PlannedAttack
 from auditor import __version__
 from auditor.coverage import coverage
 from auditor.judge import Judgement
@@ -29,7 +24,7 @@ from reports import record as schema
 
 if TYPE_CHECKING:
     from auditor.controls.suite import Controls
-    from auditor.prepare import PreparedScan
+    from auditor.prepare import Observed, PreparedScan
 
 VERSIONED = ("torch", "diffusers", "transformers", "numpy", "scipy", "scikit-learn", "pyarrow")
 
@@ -38,9 +33,7 @@ def assemble(
     scan: PreparedScan,
     judgement: Judgement,
     controls: Controls,
-    observations: Observations,
-    records: tuple[Record, ...],
-    is_member: NDArray[np.bool_],
+    observed: Observed,
     inapplicable: tuple[PlannedAttack, ...],
 ) -> schema.AuditRecord:
     """The record of an audit, before its score files are written."""
@@ -49,7 +42,7 @@ def assemble(
         dataclasses.replace(
             finding,
             scores=f"scores/{finding.attack}.parquet",
-            knowledge=_knowledge(finding.access, scan.target.capabilities),
+            knowledge=scan.knowledge(finding.access),
         )
         for finding in judgement.findings
     )
@@ -70,70 +63,38 @@ def assemble(
             untested=judgement.untested,
             exit_code=judgement.exit_code,
         ),
-        target=_target(scan),
+        target=scan.describe_target(),
         data=_data(scan),
         environment=_environment(scan),
         controls=judgement.controls,
         findings=findings,
         inapplicable=inapplicable,
-        loss_curve=_loss_curve(observations, is_member, scan.target.capabilities),
+        loss_curve=scan.loss_curve(observed),
         rules=judgement.rules,
         coverage=coverage(findings),
         manifest=schema.Manifest(inputs=_inputs(scan), files={}),
     )
 
 
-def _knowledge(access: str, capabilities: DiffusionCapabilities) -> str:
-    """What the attacker must hold, in words."""
-    record = "the record"
-    if capabilities.is_text_conditional and capabilities.has_captions:
-        record += " and its caption"
-    means = "images from the model" if access == "black-box" else "the model's noise predictions"
-    return f"{record}; {means}"
-
-
 def command_line(scan: PreparedScan) -> str:
     """The command that repeats this scan, every path cut to its last component."""
     o = scan.options
     words = ["auditor scan model", shlex.quote(scan.target.name)]
-    if scan.reference is not None:
-        words.append(f"--reference {shlex.quote(scan.reference.name)}")
+    if scan.reference_name is not None:
+        words.append(f"--reference {shlex.quote(scan.reference_name)}")
     for flag in ("members", "nonmembers", "out", "policy", "config", "lora"):
         value = getattr(o, flag)
         if value is not None:
             words.append(f"--{flag} {shlex.quote(Path(value).resolve().name)}")
     words.append(f"--attacks {','.join(scan.plan.configs)}")
-    words.append(f"--device {scan.target.device.type} --precision {_precision(scan)}")
-    words.append(f"--batch-size {scan.executor.batch_size} --seed {o.seed}")
+    words.append(f"--device {scan.device.type} --precision {scan.precision}")
+    words.append(f"--batch-size {scan.batch_size} --seed {o.seed}")
     for flag in ("resolution", "limit"):
         if getattr(o, flag) is not None:
             words.append(f"--{flag} {getattr(o, flag)}")
     if o.allow_pickle:
         words.append("--allow-pickle")
     return " ".join(words)
-
-
-def _precision(scan: PreparedScan) -> str:
-    names = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
-    return names[scan.target.dtype]
-
-
-def _target(scan: PreparedScan) -> schema.Target:
-    target, capabilities = scan.target, scan.target.capabilities
-    return schema.Target(
-        name=target.name,
-        architecture=capabilities.architecture,
-        family=capabilities.family,
-        n_parameters=target.n_parameters,
-        weights_sha256=target.hashes,
-        prediction_type=target.layout.prediction_type,
-        n_timesteps=capabilities.n_timesteps,
-        resolution=capabilities.resolution,
-        is_latent=capabilities.is_latent,
-        is_text_conditional=capabilities.is_text_conditional,
-        adapter=target.adapter,
-        reference=None if scan.reference is None else scan.reference.name,
-    )
 
 
 def _data(scan: PreparedScan) -> schema.Data:
@@ -173,18 +134,18 @@ def _inputs(scan: PreparedScan) -> dict[str, str]:
 
 
 def _environment(scan: PreparedScan) -> schema.Environment:
-    usage, seconds = scan.executor.usage, scan.seconds
+    usage, seconds = scan.usage, scan.seconds
     n_observed = usage.n_calls / max(scan.plan.calls_per_record, 1)
     observing = seconds.get("observe", 0.0) + seconds.get("controls", 0.0)
     return schema.Environment(
         started=scan.started,
         finished=datetime.now(UTC),
-        device=device_name(scan.target.device),
-        precision=_precision(scan),
-        batch_size=scan.executor.batch_size,
+        device=device_name(scan.device),
+        precision=scan.precision,
+        batch_size=scan.batch_size,
         versions=versions(),
         seconds={stage: round(value, 3) for stage, value in seconds.items()},
-        peak_memory_mb=round(peak_memory_mb(scan.target.device), 1),
+        peak_memory_mb=round(peak_memory_mb(scan.device), 1),
         calls_per_record=scan.plan.calls_per_record,
         n_calls=usage.n_calls,
         n_calls_cached=usage.n_calls_cached,
@@ -209,30 +170,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _loss_curve(
-    observations: Observations, is_member: NDArray[np.bool_], capabilities: DiffusionCapabilities
-) -> tuple[CurvePoint, ...]:
-    condition = default_condition(capabilities)
-    curve = sorted(
-        (
-            r
-            for r in observations
-            if isinstance(r, NoiseError) and r == NoiseError(t=r.t, condition=condition)
-        ),
-        key=lambda r: r.t,
-    )
-    return tuple(
-        CurvePoint(r.t, _mean(observations[r][is_member]), _mean(observations[r][~is_member]))
-        for r in curve
-    )
-
-
-def _mean(values: NDArray[np.floating]) -> Estimate:
-    """Mean with its 95 % normal interval."""
-    mean = float(values.mean())
-    if len(values) < 2:
-        return Estimate(mean, None, None, "one record has no spread")
-    half = 1.96 * float(values.std(ddof=1)) / math.sqrt(len(values))
-    return Estimate(mean, mean - half, mean + half)

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from attacks.statistics.power import reachable_verdicts
-from auditor.controls.positive import DOSES, MIN_COMPARED, N_INJECTED
-from auditor.controls.suite import MOST_RECORDS
-from auditor.memory import is_out_of_memory, peak_memory_mb
-from auditor.targets.diffusion import DiffusionTarget
+from auditor.controls.positive import MIN_COMPARED, N_INJECTED
+from auditor.memory import peak_memory_mb
 
 if TYPE_CHECKING:
     from auditor.prepare import PreparedScan
-
-TRAINING_COST = 3
-"""Forward calls that one training step on one record is worth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +38,36 @@ class Outlook:
 
 
 def look_ahead(scan: PreparedScan) -> Outlook:
-    """Time one batch on the loaded model and extrapolate."""
-    splits, plan, policy = scan.splits, scan.plan, scan.policy
-    n_calibration = len(splits.calibration_members) + len(splits.calibration_nonmembers)
-    n_evaluated = len(splits.members) + len(splits.nonmembers)
-    models = 2 if scan.reference is not None else 1
-    n_target = models * n_evaluated * plan.calls_per_record + n_calibration * plan.calls_per_record
-    doses = [dose for dose in DOSES if dose <= policy.accepted_dose]
-    n_control = MOST_RECORDS * plan.calls_per_record * (1 + len(doses))
-    n_training = TRAINING_COST * N_INJECTED * max(doses, default=1)
-    seconds_a_call = _seconds_a_call(scan)
-    rules = policy.rules
+    """Time a sample of the work on the loaded model and extrapolate."""
+    splits, plan = scan.splits, scan.plan
+    expense = scan.expense()
+    return Outlook(
+        attacks=tuple(plan.configs),
+        inapplicable={skipped.attack: skipped.reason for skipped in plan.inapplicable},
+        n_members=len(splits.members),
+        n_nonmembers=len(splits.nonmembers),
+        n_calibration=len(scan.calibration),
+        calls_per_record=plan.calls_per_record,
+        n_calls=expense.n_calls,
+        n_control_calls=expense.n_control_calls,
+        seconds=expense.seconds,
+        memory_mb=peak_memory_mb(scan.device),
+        batch_size=scan.batch_size,
+        device=str(scan.device),
+        reachable=_reachable(scan),
+    )
+
+
+def _reachable(scan: PreparedScan) -> tuple[str, ...]:
+    """One sentence a rule: what these sample sizes can decide."""
+    splits, policy = scan.splits, scan.policy
     reachable = reachable_verdicts(
         len(splits.members),
         len(splits.nonmembers),
-        len(plan.configs),
-        fpr=rules.identified.fpr,
-        limit=rules.identified.limit,
-        auc_limits=(rules.auc.lower, rules.auc.upper),
+        len(scan.plan.configs),
+        fpr=policy.rules.identified.fpr,
+        limit=policy.rules.identified.limit,
+        auc_limits=(policy.rules.auc.lower, policy.rules.auc.upper),
         alpha_fail=policy.alpha_fail,
         alpha_pass=policy.alpha_pass,
     )
@@ -74,43 +77,4 @@ def look_ahead(scan: PreparedScan) -> Outlook:
             f"the positive control needs {N_INJECTED + MIN_COMPARED} nonmembers; "
             "without it nothing can PASS"
         )
-    return Outlook(
-        attacks=tuple(plan.configs),
-        inapplicable={skipped.attack: skipped.reason for skipped in plan.inapplicable},
-        n_members=len(splits.members),
-        n_nonmembers=len(splits.nonmembers),
-        n_calibration=n_calibration,
-        calls_per_record=plan.calls_per_record,
-        n_calls=n_target + n_control,
-        n_control_calls=n_control,
-        seconds=math.ceil((n_target + n_control + n_training) * seconds_a_call),
-        memory_mb=peak_memory_mb(scan.target.device),
-        batch_size=scan.executor.batch_size,
-        device=str(scan.target.device),
-        reachable=tuple(lines),
-    )
-
-
-def _seconds_a_call(scan: PreparedScan) -> float:
-    """Wall seconds of one image in a batch of the planned size, the second time."""
-    n = scan.executor.batch_size
-    while True:
-        try:
-            return _time_batch(scan.target, n)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or n == 1:
-                raise
-            n //= 2
-
-
-def _time_batch(target: DiffusionTarget, n: int) -> float:
-    inputs = torch.zeros((n, *target.input_shape), device=target.device)
-    timesteps = torch.full((n,), 1, device=target.device)
-    conditioning = target.embed([""])
-    if conditioning is not None:
-        conditioning = conditioning.rows(torch.zeros(n, dtype=torch.long, device=target.device))
-    for _ in range(2):
-        began = time.perf_counter()
-        target.predict(inputs, timesteps, conditioning).sum().item()
-        passed = time.perf_counter() - began
-    return passed / n
+    return tuple(lines)

@@ -1,35 +1,43 @@
-"""Everything that can be wrong is read and checked before any work is done."""
+"""What every scan has: its options, its inputs after they were found sound, and its clock.
+
+A family of targets (auditor.families) subclasses `PreparedScan` and says how its targets are
+opened, observed, controlled and described; the flow of `auditor.scan` is the same for all.
+"""
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from attacks.errors import TargetError, UsageError
+from attacks.errors import UsageError
+from attacks.observations import Calibration, Observations
 from attacks.registry import attack, default_attacks
 from attacks.registry import names as attack_names
-from auditor.config import ScanConfig, load_config
-from auditor.observe.cache import Cache, default_cache
-from auditor.observe.executor import LocalExecutor, automatic_batch_size
-from auditor.observe.plan import Plan, make_plan
-from auditor.policy import Policy, load_policy, preset_policy
+from attacks.results import CurvePoint
+from auditor.config import ScanConfig
+from auditor.observe.cache import Cache
+from auditor.observe.plan import Plan
+from auditor.observe.usage import Usage
+from auditor.policy import Policy
 from auditor.progress import Progress
-from auditor.records import (
-    ProjectKey,
-    Record,
-    Splits,
-    load_or_create_project_key,
-    load_splits,
-)
-from auditor.targets.diffusion import DiffusionTarget
-from auditor.targets.loading import open_target
+from auditor.records import ProjectKey, Record, Splits, load_or_create_project_key
+from auditor.scoring import Scores
+from reports import record as schema
+
+if TYPE_CHECKING:
+    import torch
+
+    from auditor.controls.suite import Controls
 
 CALIBRATION_SHARE = 0.2
 """Share of both splits that fitted attacks are fitted on."""
@@ -61,101 +69,146 @@ class ScanOptions:
     allow_pickle: bool = False
 
 
+@dataclass(frozen=True)
+class Observed:
+    """What the left half of the flow hands to the right one; arrays in the order of the records."""
+
+    records: tuple[Record, ...]
+    is_member: NDArray[np.bool_]
+    """(n,) which records were trained on."""
+    observations: Observations
+    """Of the target."""
+    scores: Scores
+    calibration: Calibration | None
+    reference: Observations | None
+    """Of the reference model, if there is one."""
+
+    @property
+    def members(self) -> list[Record]:
+        """Evaluated members."""
+        return [r for r, m in zip(self.records, self.is_member, strict=True) if m]
+
+    @property
+    def nonmembers(self) -> list[Record]:
+        """Evaluated nonmembers."""
+        return [r for r, m in zip(self.records, self.is_member, strict=True) if not m]
+
+
+@dataclass(frozen=True, slots=True)
+class Expense:
+    """What a scan will cost."""
+
+    n_calls: int
+    """Forward calls at most, in records asked, controls included."""
+    n_control_calls: int
+    seconds: float
+    """Expected wall seconds."""
+
+
 @dataclass
-class PreparedScan:
+class PreparedScan(abc.ABC):
     """A scan whose inputs have been read and found sound."""
 
     options: ScanOptions
     policy: Policy
     config: ScanConfig
     splits: Splits
-    target: DiffusionTarget
-    reference: DiffusionTarget | None
+    target: Any
+    """The target of the family; it has `name`, `key`, `hashes`, `capabilities`."""
     plan: Plan
-    executor: LocalExecutor
     cache: Cache
-    key: ProjectKey
     started: datetime
+    key: ProjectKey = field(init=False)
+    usage: Usage = field(default_factory=Usage)
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        folder = self.options.out.absolute().parent / ".auditor"
+        self.key = load_or_create_project_key(folder / "project.key")
 
     @property
     def evaluated(self) -> tuple[Record, ...]:
         """Members and nonmembers that are evaluated, ordered by content id."""
         return tuple(sorted(self.splits.members + self.splits.nonmembers, key=lambda r: r.id))
 
-    def open_base(self) -> DiffusionTarget:
-        """The model without its adapter."""
-        return _open(self.options, self.options.model, None)
+    @property
+    def calibration(self) -> tuple[Record, ...]:
+        """The calibration part of both sides, ordered by content id; empty if there is none."""
+        sides = self.splits.calibration_members, self.splits.calibration_nonmembers
+        return tuple(sorted(sides[0] + sides[1], key=lambda r: r.id)) if all(sides) else ()
+
+    @property
+    @abc.abstractmethod
+    def device(self) -> torch.device:
+        """Where the target runs."""
+
+    @property
+    @abc.abstractmethod
+    def precision(self) -> str:
+        """Precision of the target, such as fp32."""
+
+    @property
+    @abc.abstractmethod
+    def batch_size(self) -> int:
+        """Records per forward call."""
+
+    @property
+    def reference_name(self) -> str | None:
+        """Name of the reference model, if there is one."""
+        return None
+
+    @abc.abstractmethod
+    def observe(self, records: Sequence[Record]) -> Observations:
+        """What the target answers about records, axis 0 in their order."""
+
+    def observe_reference(self, records: Sequence[Record]) -> Observations | None:
+        """What the reference model answers about records; None without one."""
+        return None
+
+    @abc.abstractmethod
+    def run_controls(self, observed: Observed, progress: Progress) -> Controls:
+        """Every control of the family."""
+
+    @abc.abstractmethod
+    def describe_target(self) -> schema.Target:
+        """The target in the record of the audit."""
+
+    @abc.abstractmethod
+    def knowledge(self, access: str) -> str:
+        """What the attacker of an access class must hold, in words."""
+
+    @abc.abstractmethod
+    def expense(self) -> Expense:
+        """Time a sample of the work and extrapolate."""
+
+    def loss_curve(self, observed: Observed) -> tuple[CurvePoint, ...]:
+        """Mean losses of members and nonmembers along an axis of the family, if it has one."""
+        return ()
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Add the wall seconds of a block to a stage."""
-        began = time.perf_counter()
-        try:
+        with timed(self.seconds, stage):
             yield
-        finally:
-            passed = time.perf_counter() - began
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + passed
 
 
-def plan_scan(options: ScanOptions, progress: Progress) -> PreparedScan:
-    """Read policy, configuration, records and model, and plan the pass over them."""
-    started = datetime.now(UTC)
-    seconds: dict[str, float] = {}
-    policy = load_policy(options.policy) if options.policy else preset_policy("default")
-    config = load_config(options.config)
-    names = _chosen(options, config)
-    _check_out(options.out)
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the wall seconds of a block to a stage."""
     began = time.perf_counter()
-    splits = load_splits(
-        options.members,
-        options.nonmembers,
-        options=config.records,
-        calibration_share=CALIBRATION_SHARE
-        if any(attack(name).MANIFEST.fitted for name in names)
-        else 0.0,
-        limit=options.limit,
-        seed=options.seed,
-        on_progress=_reading(progress),
-    )
-    seconds["read records"] = time.perf_counter() - began
-    began = time.perf_counter()
-    target = _open(options, options.model, options.lora)
-    reference = _open(options, options.reference, None) if options.reference else None
-    seconds["load model"] = time.perf_counter() - began
-    target.capabilities = dataclasses.replace(target.capabilities, has_captions=splits.has_captions)
-    plan = make_plan(names, target.capabilities, config.attack_options)
-    if not plan.configs:
-        reasons = "; ".join(f"{skipped.attack}: {skipped.reason}" for skipped in plan.inapplicable)
-        raise UsageError(f"none of the chosen attacks can run on this target ({reasons})")
-    if not plan.is_fitted:
-        splits = _without_calibration(splits)
-    if reference is not None:
-        _check_reference(target, reference)
-    cache = Cache(options.cache or default_cache(), target.key, options.seed, options.fresh)
-    batch_size = options.batch_size or cache.batch_size() or automatic_batch_size(target)
-    return PreparedScan(
-        options=options,
-        policy=policy,
-        config=config,
-        splits=splits,
-        target=target,
-        reference=reference,
-        plan=plan,
-        executor=LocalExecutor(options.seed, batch_size, progress),
-        cache=cache,
-        key=load_or_create_project_key(options.out.absolute().parent / ".auditor" / "project.key"),
-        started=started,
-        seconds=seconds,
-    )
+    try:
+        yield
+    finally:
+        seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - began
 
 
-def _chosen(options: ScanOptions, config: ScanConfig) -> tuple[str, ...]:
-    names = config.attacks if options.attacks is None else options.attacks
+def chosen_attacks(asked: Sequence[str] | None, config: ScanConfig, family: str) -> tuple[str, ...]:
+    """Names of the attacks to run; the default tier of the family unless the user says more."""
+    names = config.attacks if asked is None else asked
     if names is None:
-        return tuple(found.MANIFEST.name for found in default_attacks("diffusion"))
+        return tuple(found.MANIFEST.name for found in default_attacks(family))
     if "all" in names:
-        return attack_names("diffusion")
+        return attack_names(family)
     if not names:
         raise UsageError("no attack was named; `auditor list` shows them")
     for name in names:
@@ -163,7 +216,19 @@ def _chosen(options: ScanOptions, config: ScanConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _without_calibration(splits: Splits) -> Splits:
+def calibration_share(names: Sequence[str]) -> float:
+    """Share of both splits to set aside for these attacks."""
+    return CALIBRATION_SHARE if any(attack(name).MANIFEST.fitted for name in names) else 0.0
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuse a plan in which nothing can run."""
+    if not plan.configs:
+        reasons = "; ".join(f"{skipped.attack}: {skipped.reason}" for skipped in plan.inapplicable)
+        raise UsageError(f"none of the chosen attacks can run on this target ({reasons})")
+
+
+def without_calibration(splits: Splits) -> Splits:
     """All records evaluated, since none of the attacks that run is fitted."""
     return dataclasses.replace(
         splits,
@@ -176,43 +241,21 @@ def _without_calibration(splits: Splits) -> Splits:
     )
 
 
-def _check_reference(target: DiffusionTarget, reference: DiffusionTarget) -> None:
-    """Scores can only be paired with those of a model that answers the same questions."""
-    differences = {
-        "the shape of its input": target.input_shape != reference.input_shape,
-        "its noise schedule": not (
-            target.alphas_cumprod.shape == reference.alphas_cumprod.shape
-            and np.allclose(target.alphas_cumprod, reference.alphas_cumprod)
-        ),
-        "its conditioning": target.capabilities.is_text_conditional
-        != reference.capabilities.is_text_conditional,
-        "its input space": target.capabilities.is_latent != reference.capabilities.is_latent,
-    }
-    for what, differs in differences.items():
-        if differs:
-            raise TargetError(
-                f"the reference '{reference.name}' cannot be paired with '{target.name}': {what} "
-                "differs; pass a model of the same kind, such as the base before fine-tuning"
-            )
-
-
-def _check_out(out: Path) -> None:
+def check_out(out: Path) -> None:
+    """Refuse a place where no directory can be."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; pass a directory")
 
 
-def _open(options: ScanOptions, model: str, lora: Path | None) -> DiffusionTarget:
-    return open_target(
-        model,
-        device=options.device,
-        precision=options.precision,
-        resolution=options.resolution,
-        lora=lora,
-        allow_pickle=options.allow_pickle,
-    )
+def refuse_options(options: ScanOptions, family: str, flags: Mapping[str, str]) -> None:
+    """Refuse options that belong to another family; flags: field -> the flag with its reason."""
+    defaults = {f.name: f.default for f in dataclasses.fields(ScanOptions)}
+    for name, flag in flags.items():
+        if getattr(options, name) != defaults[name]:
+            raise UsageError(f"{flag} does not apply to a {family} target; leave it out")
 
 
-def _reading(progress: Progress) -> Callable[[str, int, int], None]:
+def reading(progress: Progress) -> Callable[[str, int, int], None]:
     """Shows the stages of reading, each reported as (stage, done, total)."""
     current, before = "", 0
 

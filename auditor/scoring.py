@@ -45,3 +45,11 @@ def difference(scores: Scores, reference: Scores) -> Scores:
 def calibrated(name: str) -> str:
     """Name of the variant of an attack that is paired with the reference model."""
     return f"{name}-vs-reference"
+
+
+def with_reference(scores: Scores, reference: Scores | None) -> Scores:
+    """Scores, and beside each the one paired with the reference model, if there is one."""
+    if reference is None:
+        return scores
+    paired = difference(scores, reference)
+    return scores | {calibrated(name): values for name, values in paired.items()}

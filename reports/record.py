@@ -60,6 +60,17 @@ class Policy(_Model):
     )
 
 
+class DiffusionDetails(_Model):
+    """What only a diffusion model has."""
+
+    prediction_type: str
+    n_timesteps: int
+    resolution: int
+    """Side of the input image in pixels."""
+    is_latent: bool
+    is_text_conditional: bool
+
+
 class Target(_Model):
     """What was audited; no path, only hashes."""
 
@@ -67,14 +78,11 @@ class Target(_Model):
     """Directory name or hub id of the model."""
     architecture: str
     family: str
-    n_parameters: int
+    n_parameters: int | None
+    """Learned numbers, where that means something."""
     weights_sha256: dict[str, str]
     """Component file -> SHA-256."""
-    prediction_type: str
-    n_timesteps: int
-    resolution: int
-    is_latent: bool
-    is_text_conditional: bool
+    diffusion: DiffusionDetails | None = None
     adapter: str | None = None
     reference: str | None = None
 

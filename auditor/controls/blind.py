@@ -20,19 +20,16 @@ comes from where the nonmembers come from.
 
 from __future__ import annotations
 
-import zlib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from attacks.errors import UnderPowered
 from attacks.results import ControlResult, ControlStatus
-from attacks.statistics.blind import PERMUTATIONS, BlindResult, blind_test, label_units, unit_block
+from attacks.statistics.blind import PERMUTATIONS, BlindResult, blind_test, label_units
+from auditor.controls.features import BlindFeatures
 
 if TYPE_CHECKING:
     from auditor.records import Record
@@ -43,22 +40,6 @@ ALPHA_WARNING = 0.05
 """p at or below which a warning is printed."""
 MAX_PER_SIDE = 5_000
 """Records a side beyond which a random subset is tested."""
-COMPONENTS = 32
-TERMS = 256
-"""Most frequent words and pairs of words that are counted."""
-
-_SMALL, _MEDIUM, _CROP = 16, 32, 64  # pixels a side
-
-Floats = NDArray[np.float64]
-
-
-class BlindFeatures(NamedTuple):
-    """Label-free features of n records."""
-
-    blocks: dict[str, Floats]
-    """Name -> (n, d): `pixels`, `metadata`, and `captions` where there are any."""
-    scores: dict[str, Floats]
-    """Name -> (n,) complexity scores that are not constant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +56,16 @@ class BlindBaseline:
 def blind_baseline(
     members: Sequence[Record],
     nonmembers: Sequence[Record],
+    features_of: Callable[[Sequence[Record]], BlindFeatures],
     *,
     seed: int,
     n_permutations: int = PERMUTATIONS,
-    on_progress: Callable[[int, int], None] | None = None,
 ) -> BlindBaseline:
     """Test whether members differ from nonmembers before any model is asked.
 
     members, nonmembers: records with distinct ids; their order has no effect. Above 5,000 a side
         a random subset is tested, and only its records are scored.
-    on_progress: called with (records read, records to read).
+    features_of: label-free features of records, such as `image_features`.
 
     A subject that appears on both sides counts as two units. Never raises for small or uniform
     sets: the control then says NOT_RUN, or passes for want of any difference.
@@ -105,7 +86,7 @@ def blind_baseline(
         groups = np.array([f"{m}:{r.subject}" if r.subject else f"id:{r.id}" for r, m in listed])
     try:
         label_units(is_member, groups)
-        features = blind_features([r for r, _ in listed], on_progress=on_progress)
+        features = features_of([r for r, _ in listed])
         result = blind_test(
             features.blocks,
             features.scores,
@@ -120,125 +101,6 @@ def blind_baseline(
     control = _judge(result, dropped=dropped, n_permutations=n_permutations)
     scores = {r.id: float(s) for (r, _), s in zip(listed, result.record_scores, strict=True)}
     return BlindBaseline(control, scores, result)
-
-
-def blind_features(
-    records: Sequence[Record], *, on_progress: Callable[[int, int], None] | None = None
-) -> BlindFeatures:
-    """Features of records without their labels; each image is opened once."""
-    pixels = np.empty((len(records), 3 * _SMALL**2))
-    textures = []
-    for i, record in enumerate(records):
-        with record.open() as image:
-            pixels[i], texture = _look(image)
-        textures.append(texture)
-        if on_progress is not None:
-            on_progress(i + 1, len(records))
-    components = principal_components(pixels, COMPONENTS)
-    metadata, sizes = _metadata(records)
-    blocks = {"pixels": with_squares(components), "metadata": metadata}
-    scores = {name: np.array([t[name] for t in textures]) for name in textures[0]} | sizes
-    scores["distance to mean"] = np.linalg.norm(pixels - pixels.mean(axis=0), axis=1)
-    scores["outlier distance"] = np.linalg.norm(components, axis=1)
-    if any(r.subject for r in records):  # a maximum over more records is larger
-        counts = Counter(r.subject for r in records if r.subject)
-        scores["records of the subject"] = np.array(
-            [float(counts[r.subject or ""] or 1) for r in records]
-        )
-    captions = [r.caption or "" for r in records]
-    if any(captions):
-        blocks["captions"] = caption_features(captions)
-        scores["caption length"] = np.array([float(len(c)) for c in captions])
-    return BlindFeatures(blocks, {k: v for k, v in scores.items() if np.ptp(v) > 0})
-
-
-def principal_components(features: Floats, n_components: int) -> Floats:
-    """(n, k <= n_components) whitened principal components of (n, d) features, largest first."""
-    centred = features - features.mean(axis=0)
-    values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
-    top = np.argsort(-values, kind="stable")[:n_components]
-    top = top[values[top] > 1e-8 * max(float(values.max()), 1e-12)]
-    return (centred @ vectors[:, top]) / np.sqrt(values[top])
-
-
-def with_squares(features: Floats) -> Floats:
-    """(n, 2 d') standardised features and their standardised squares; constant ones are left out."""
-    linear = _standardised(features)
-    return np.hstack([linear, _standardised(linear**2)])
-
-
-def caption_features(captions: Sequence[str]) -> Floats:
-    """(n, d) tf-idf of words and pairs of words, and the style: length, capitals, digits, marks."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    counts = [(len(c), len(c.split()), *_shares(c)) for c in captions]
-    style = unit_block(with_squares(np.array(counts, dtype=float)))
-    words = TfidfVectorizer(
-        ngram_range=(1, 2), max_features=TERMS, sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"
-    )
-    try:
-        terms = words.fit_transform(captions).toarray()
-    except ValueError:  # no word in any caption: scikit-learn refuses an empty vocabulary
-        return style
-    return np.hstack([unit_block(terms), style])
-
-
-def _look(image: Image.Image) -> tuple[Floats, dict[str, float]]:
-    """(768,) small pixels in [0, 1] and the complexity of one RGB image."""
-    small = np.asarray(image.resize((_SMALL, _SMALL), Image.Resampling.BOX), dtype=float) / 255
-    medium = image.resize((_MEDIUM, _MEDIUM), Image.Resampling.BOX)
-    left, top = max(0, (image.width - _CROP) // 2), max(0, (image.height - _CROP) // 2)
-    crop = image.crop((left, top, min(left + _CROP, image.width), min(top + _CROP, image.height)))
-    grey = np.asarray(medium.convert("L"), dtype=float) / 255
-    detail = np.asarray(crop.convert("L"), dtype=float) / 255
-    return small.ravel(), {
-        "compressed size": float(len(zlib.compress(medium.tobytes()))),
-        "compressed detail": len(zlib.compress(crop.tobytes())) / detail.size,
-        "mean": float(grey.mean()),
-        "contrast": float(grey.std()),
-        "colourfulness": float(np.mean(small.max(axis=2) - small.min(axis=2))),
-        "total variation": _total_variation(grey),
-        "sharpness": _total_variation(detail),
-    }
-
-
-def _total_variation(grey: Floats) -> float:
-    """Mean absolute difference of neighbouring pixels of a (height, width) image."""
-    pairs = max(1, grey[1:].size + grey[:, 1:].size)
-    steps = np.abs(np.diff(grey, axis=0)).sum() + np.abs(np.diff(grey, axis=1)).sum()
-    return float(steps) / pairs
-
-
-def _metadata(records: Sequence[Record]) -> tuple[Floats, dict[str, Floats]]:
-    """(n, d) block of file properties, and two of them as (n,) scores."""
-    shape = np.array([(r.width, r.height) for r in records], dtype=float)
-    n_bytes = np.array([r.n_bytes or 0 for r in records], dtype=float)
-    area = shape.prod(axis=1)
-    numbers = np.log1p(np.column_stack([shape, area, n_bytes, n_bytes / np.maximum(area, 1)]))
-    aspect = np.log(np.maximum(shape[:, :1], 1) / np.maximum(shape[:, 1:], 1))
-    kinds = [_one_hot([r.mode for r in records]), _one_hot([r.format for r in records])]
-    block = np.hstack([with_squares(np.hstack([numbers, aspect])), *kinds])
-    return block, {"pixels": area, "file size": n_bytes}
-
-
-def _one_hot(values: Sequence[Any]) -> Floats:
-    """(n, k) standardised indicators of the distinct values."""
-    _, codes = np.unique([str(v or "") for v in values], return_inverse=True)
-    return _standardised(np.eye(codes.max() + 1)[codes])
-
-
-def _shares(text: str) -> tuple[float, float, float]:
-    """Shares of capitals, digits and punctuation among the characters of a caption."""
-    n = max(1, len(text))
-    marks = sum(not (c.isalnum() or c.isspace()) for c in text)
-    return sum(map(str.isupper, text)) / n, sum(map(str.isdigit, text)) / n, marks / n
-
-
-def _standardised(features: Floats) -> Floats:
-    """Columns with mean 0 and deviation 1, without those that are constant."""
-    deviation = features.std(axis=0)
-    varies = deviation > 1e-9 * np.maximum(1.0, np.abs(features).max(axis=0, initial=0.0))
-    return (features[:, varies] - features[:, varies].mean(axis=0)) / deviation[varies]
 
 
 def _subset(side: Sequence[Record], rng: np.random.Generator) -> list[Record]:

@@ -1,33 +1,24 @@
 """The positive control: would each attack have seen a model that memorized known records?
 
-Eighteen nonmembers are injected into a fine-tuned copy and compared with other nonmembers inside
-the copy. An attack is caught at a dose if at least half of the injected records, at 95 %
-confidence, score above the nonmembers' threshold of the PASS bound: 14 of 18.
+Eighteen nonmembers are injected into a copy and compared with other nonmembers inside the copy.
+An attack is caught at a dose if at least half of the injected records, at 95 % confidence, score
+above the nonmembers' threshold of the PASS bound: 14 of 18. A family of targets makes the copies.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from attacks.observations import Calibration, Observations
-from attacks.protocols import Dose
 from attacks.results import ControlResult, ControlStatus
 from attacks.statistics.rates import clopper_pearson, nth_largest, pass_rank
 from auditor.controls.sampling import draw
-from auditor.observe.cache import Cache, shard_key
-from auditor.observe.executor import LocalExecutor
-from auditor.observe.plan import Plan
 from auditor.records import Record
-from auditor.scoring import Scores, calibrated, difference, score_all
-from auditor.targets.diffusion import DiffusionTarget
-from auditor.targets.finetuning import RECIPE
+from auditor.scoring import Scores
 
 N_INJECTED = 18
 N_COMPARED = 110
@@ -36,6 +27,8 @@ MIN_COMPARED = 20
 SENSITIVITY = 0.5
 ESTABLISHED = 0.8
 """The copy's loss on the injected records must fall below this share of what it was."""
+TRAINING_COST = 3
+"""Forward calls that one training step on one record is worth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,43 +40,35 @@ class PositiveControl:
     """Attack -> smallest dose at which it was caught, None if at none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What the control shares with the scan."""
+class DoseScores(NamedTuple):
+    """A copy in which the injected records were seen `exposures` times."""
 
-    target: DiffusionTarget
-    executor: LocalExecutor
-    cache: Cache
-    plan: Plan
-    calibration: Calibration | None
-    seed: int
-    max_dose: int
-    """The largest dose that the policy accepts."""
-    fpr: float
-    """False-positive rate of the policy's primary rule."""
+    exposures: int
+    loss_before: float
+    loss_after: float
+    scores: Scores | None
+    """Of the injected and then of the other records; None where the copy has not memorized yet:
+    there is nothing to catch."""
+
+
+def chosen_records(nonmembers: Sequence[Record], seed: int) -> list[Record]:
+    """The records to inject, the first 18, and those to compare them with, at most 110."""
+    return draw(nonmembers, N_INJECTED + N_COMPARED, seed, "positive")
 
 
 def positive_control(
-    setting: Setting, nonmembers: Sequence[Record], reference: Scores | None = None
+    doses: Iterable[DoseScores], attacks: Sequence[str], n_chosen: int, fpr: float
 ) -> PositiveControl:
-    """Inject, fine-tune dose by dose, score, and stop once every attack is caught.
+    """Climb the doses and stop once every attack is caught.
 
-    reference: scores of the same nonmembers on a reference model, in their order, for calibrated
-    variants. With fewer than 38 nonmembers the control cannot be run.
+    doses: ascending, made on demand; attacks: names that the scores have; n_chosen: records
+    injected and compared, in all; fpr: of the policy's primary rule. With fewer than 38 records
+    the control is not run, and no copy is made.
     """
-    chosen = draw(nonmembers, N_INJECTED + N_COMPARED, setting.seed, "positive")
-    if len(chosen) < N_INJECTED + MIN_COMPARED:
-        summary = (
-            f"not run: it needs {N_INJECTED + MIN_COMPARED} nonmembers, there are {len(chosen)}"
-        )
+    if n_chosen < N_INJECTED + MIN_COMPARED:
+        summary = f"not run: it needs {N_INJECTED + MIN_COMPARED} nonmembers, there are {n_chosen}"
         return PositiveControl(ControlResult("positive", ControlStatus.NOT_RUN, summary), {})
-    subset = None
-    if reference is not None:
-        place = {record.id: i for i, record in enumerate(nonmembers)}
-        index = [place[record.id] for record in chosen]
-        subset = {name: values[index] for name, values in reference.items()}
-    ladder = _climb(setting, chosen, subset)
-    return _conclude(setting, ladder, len(chosen) - N_INJECTED)
+    return _conclude(_climb(doses, attacks, n_chosen, fpr), n_chosen - N_INJECTED)
 
 
 @dataclass(slots=True)
@@ -94,79 +79,24 @@ class _Ladder:
     established_at: int | None = None
 
 
-def _climb(setting: Setting, chosen: Sequence[Record], reference: Scores | None) -> _Ladder:
-    names = [*setting.plan.configs]
-    if reference is not None:
-        names += [calibrated(name) for name in setting.plan.configs]
-    ladder = _Ladder({name: None for name in names}, {name: 0 for name in names}, {})
-    is_injected = np.arange(len(chosen)) < N_INJECTED
-    for dose, before, after, observations in _observed_doses(setting, chosen):
+def _climb(
+    doses: Iterable[DoseScores], attacks: Sequence[str], n_chosen: int, fpr: float
+) -> _Ladder:
+    ladder = _Ladder(dict.fromkeys(attacks), dict.fromkeys(attacks, 0), {})
+    is_injected = np.arange(n_chosen) < N_INJECTED
+    for dose, before, after, scores in doses:
         ladder.losses[dose] = (before, after)
-        if observations is None:
+        if scores is None:
             continue
         ladder.established_at = ladder.established_at or dose
-        scores, _ = score_all(setting.plan, observations, setting.calibration)
-        if reference is not None:
-            paired = difference(scores, reference)
-            scores |= {calibrated(name): values for name, values in paired.items()}
         for name, values in scores.items():
-            above = n_above(values[is_injected], values[~is_injected], setting.fpr)
+            above = n_above(values[is_injected], values[~is_injected], fpr)
             ladder.above[name] = above
             if ladder.caught_at[name] is None and is_caught(above):
                 ladder.caught_at[name] = dose
         if all(dose is not None for dose in ladder.caught_at.values()):
             break
     return ladder
-
-
-class _ObservedDose(NamedTuple):
-    exposures: int
-    loss_before: float
-    loss_after: float
-    observations: Observations | None
-    """None where the copy has not memorized yet: there is nothing to catch."""
-
-
-def _observed_doses(setting: Setting, chosen: Sequence[Record]) -> Iterator[_ObservedDose]:
-    """Each dose with its observations; the copy is trained only if something is not stored yet."""
-    doses = [dose for dose in DOSES if dose <= setting.max_dose] or [setting.max_dose]
-    names = shard_key([record.id for record in chosen])
-    copies: Iterator[Dose] | None = None
-    for dose in doses:
-        recipe = f"planted {names} {N_INJECTED} {dose} {RECIPE} {setting.seed}"
-        cache = setting.cache.derived(recipe)
-        facts = cache.facts()
-        known = None
-        if facts and is_established(facts["before"], facts["after"]):
-            known = setting.executor.recall(chosen, setting.plan.requests, cache)
-        if facts and (known is not None or not is_established(facts["before"], facts["after"])):
-            yield _ObservedDose(dose, facts["before"], facts["after"], known)
-            continue
-        copies = copies or _train(setting, chosen[:N_INJECTED], doses)
-        copy = next(found for found in copies if found.exposures == dose)
-        before, after = copy.loss_before, copy.loss_after
-        if not math.isfinite(after):
-            return  # training diverged: the control is not established
-        found = None
-        if is_established(before, after):
-            found = setting.executor.observe(copy.predictor, chosen, setting.plan.requests, cache)
-        cache.store_facts({"before": before, "after": after})
-        yield _ObservedDose(dose, before, after, found)
-
-
-def _train(setting: Setting, injected: Sequence[Record], doses: Sequence[int]) -> Iterator[Dose]:
-    target = setting.target
-    inputs = target.prepare([record.open() for record in injected])
-    embedded = target.embed([record.caption or "" for record in injected])
-    rows = torch.arange(len(injected), device=target.device)
-    conditioning = None if embedded is None else embedded.rows(rows)
-    return target.finetune(
-        inputs,
-        conditioning,
-        doses=doses,
-        seed=setting.seed,
-        batch_size=setting.executor.batch_size,
-    )
 
 
 def is_established(loss_before: float, loss_after: float) -> bool:
@@ -185,9 +115,9 @@ def is_caught(n: int, n_injected: int = N_INJECTED) -> bool:
     return bool(clopper_pearson(n, n_injected).low >= SENSITIVITY)
 
 
-def _conclude(setting: Setting, ladder: _Ladder, n_compared: int) -> PositiveControl:
+def _conclude(ladder: _Ladder, n_compared: int) -> PositiveControl:
     if not ladder.losses:
-        summary = "Control not established: fine-tuning the copy diverged."
+        summary = "Control not established: the training of the copy diverged."
         result = ControlResult("positive", ControlStatus.NOT_RUN, summary)
         return PositiveControl(result, ladder.caught_at)
     last = max(ladder.losses)

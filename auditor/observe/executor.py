@@ -15,22 +15,12 @@ from attacks.protocols import NoisePredictor
 from auditor.memory import is_out_of_memory
 from auditor.observe.cache import Cache, shard_key
 from auditor.observe.diffusion import ShardObserver
+from auditor.observe.usage import Usage
 from auditor.progress import Progress
 from auditor.records import Record
 
 SHARD_RECORDS = 128
 """Records in a shard: the unit of resume."""
-
-
-@dataclass
-class Usage:
-    """What a run has used so far."""
-
-    n_calls: int = 0
-    """Forward calls made, in images."""
-    n_calls_cached: int = 0
-    """Forward calls answered from the cache."""
-    observe_seconds: float = 0.0
 
 
 @dataclass
@@ -44,6 +34,7 @@ class LocalExecutor:
     batch_size: int
     progress: Progress = field(default_factory=Progress)
     usage: Usage = field(default_factory=Usage)
+    """Counts calls; shared with the scan that the executor works for."""
 
     def observe(
         self,

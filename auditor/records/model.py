@@ -47,6 +47,11 @@ class Record:
     max_pixels: int = field(default=MAX_PIXELS, compare=False)
     """The limit under which it was read."""
 
+    @property
+    def size(self) -> str:
+        """Stored size in pixels, for a redacted report."""
+        return f"{self.width} x {self.height}"
+
     def __repr__(self) -> str:
         return (
             f"Record({self.width}x{self.height} {self.mode} {self.format}, "

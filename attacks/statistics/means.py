@@ -1,0 +1,21 @@
+"""Means with their intervals."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.results import Estimate
+
+Z_95 = 1.959963984540054
+
+
+def mean_interval(values: NDArray[np.floating]) -> Estimate:
+    """Mean of (n,) values with its two-sided 95 % normal interval; none from a single value."""
+    mean = float(values.mean())
+    if len(values) < 2:
+        return Estimate(mean, None, None, "one record has no spread")
+    half = Z_95 * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return Estimate(mean, mean - half, mean + half)

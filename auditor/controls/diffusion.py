@@ -1,0 +1,235 @@
+"""All controls of a diffusion scan.
+
+Controls use at most 128 records each on the target, on a re-initialised copy and on the
+fine-tuned copy; the blind baseline never sees the target.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from attacks.observations import Calibration, NoiseError, Observations, default_condition
+from attacks.protocols import Dose
+from attacks.results import ControlResult, ControlStatus
+from auditor.controls.blind import blind_baseline
+from auditor.controls.competence import competence
+from auditor.controls.image_features import image_features
+from auditor.controls.negative import separates
+from auditor.controls.positive import (
+    DOSES,
+    N_INJECTED,
+    DoseScores,
+    PositiveControl,
+    chosen_records,
+    is_established,
+    positive_control,
+)
+from auditor.controls.sampling import draw
+from auditor.controls.suite import Controls, blind_scores, halves_of_nonmembers, subjects
+from auditor.observe.cache import shard_key
+from auditor.observe.noise import noise
+from auditor.progress import Progress
+from auditor.records import Record
+from auditor.scoring import Scores, calibrated, score_all, with_reference
+from auditor.targets.finetuning import RECIPE
+
+if TYPE_CHECKING:
+    from auditor.families.diffusion import DiffusionScan
+    from auditor.prepare import Observed
+
+MOST_RECORDS = 128
+"""Records that one control may use."""
+
+
+def run_controls(scan: DiffusionScan, observed: Observed, progress: Progress) -> Controls:
+    """Run every control on the evaluated records."""
+    seed = scan.options.seed
+    members, nonmembers = observed.members, observed.nonmembers
+    progress.stage("control: random weights", MOST_RECORDS)
+    fresh_records, fresh_members = _both(members, nonmembers, seed)
+    fresh, fresh_scores = _fresh_copy(scan, fresh_records, observed.calibration)
+    results = [
+        _competence(scan, observed, fresh, fresh_members),
+        halves_of_nonmembers(scan, observed),
+        separates(
+            "random weights",
+            "Members against nonmembers in the same network with random weights",
+            fresh_scores,
+            fresh_members,
+            seed,
+            subjects(scan, fresh_records),
+        ),
+        *_captions(scan),
+    ]
+    if scan.options.lora is not None:
+        results.append(_base_model(scan, members, nonmembers, observed.calibration))
+    base: Scores | None = None
+    if observed.reference is not None:
+        base, _ = score_all(scan.plan, observed.reference, observed.calibration)
+        what = "Members against nonmembers in the reference model"
+        units = subjects(scan, observed.records)
+        results.append(separates("reference", what, base, observed.is_member, seed, units))
+        base = {name: values[~observed.is_member] for name, values in base.items()}
+    progress.stage("control: blind baseline", 1, "steps")
+    blind = blind_baseline(members, nonmembers, image_features, seed=seed)
+    results.append(blind.control)
+    progress.stage("control: planted records", MOST_RECORDS * len(DOSES))
+    planted = _planted(scan, nonmembers, base, observed.calibration)
+    results.append(planted.result)
+    return Controls(tuple(results), planted.caught_at, blind_scores(blind, observed.records))
+
+
+def _planted(
+    scan: DiffusionScan,
+    nonmembers: list[Record],
+    base: Scores | None,
+    calibration: Calibration | None,
+) -> PositiveControl:
+    """Nonmembers injected into a fine-tuned copy, dose by dose."""
+    chosen = chosen_records(nonmembers, scan.options.seed)
+    reference: Scores | None = None
+    if base is not None:
+        place = {record.id: i for i, record in enumerate(nonmembers)}
+        index = [place[record.id] for record in chosen]
+        reference = {name: values[index] for name, values in base.items()}
+    names = [*scan.plan.configs]
+    if reference is not None:
+        names += [calibrated(name) for name in scan.plan.configs]
+    fpr = scan.policy.rules.identified.fpr
+    doses = _doses(scan, chosen, reference, calibration)
+    return positive_control(doses, names, len(chosen), fpr)
+
+
+def _doses(
+    scan: DiffusionScan,
+    chosen: Sequence[Record],
+    reference: Scores | None,
+    calibration: Calibration | None,
+) -> Iterator[DoseScores]:
+    """Each dose with its scores; the copy is trained only if something is not stored yet."""
+    most = scan.policy.accepted_dose
+    doses = [dose for dose in DOSES if dose <= most] or [most]
+    names = shard_key([record.id for record in chosen])
+    copies: Iterator[Dose] | None = None
+    for dose in doses:
+        recipe = f"planted {names} {N_INJECTED} {dose} {RECIPE} {scan.options.seed}"
+        cache = scan.cache.derived(recipe)
+        facts = cache.facts()
+        found = None
+        if facts and is_established(facts["before"], facts["after"]):
+            found = scan.executor.recall(chosen, scan.plan.requests, cache)
+        if facts is None or (found is None and is_established(facts["before"], facts["after"])):
+            copies = copies or _train(scan, chosen[:N_INJECTED], doses)
+            copy = next(one for one in copies if one.exposures == dose)
+            facts = {"before": copy.loss_before, "after": copy.loss_after}
+            if not math.isfinite(copy.loss_after):
+                return  # training diverged: the control is not established
+            if is_established(copy.loss_before, copy.loss_after):
+                found = scan.executor.observe(copy.predictor, chosen, scan.plan.requests, cache)
+            cache.store_facts(facts)
+        scores = None
+        if found is not None:
+            scores = with_reference(score_all(scan.plan, found, calibration)[0], reference)
+        yield DoseScores(dose, facts["before"], facts["after"], scores)
+
+
+def _train(scan: DiffusionScan, injected: Sequence[Record], doses: Sequence[int]) -> Iterator[Dose]:
+    target = scan.target
+    inputs = target.prepare([record.open() for record in injected])
+    embedded = target.embed([record.caption or "" for record in injected])
+    rows = torch.arange(len(injected), device=target.device)
+    return target.finetune(
+        inputs,
+        None if embedded is None else embedded.rows(rows),
+        doses=doses,
+        seed=scan.options.seed,
+        batch_size=scan.executor.batch_size,
+    )
+
+
+def _captions(scan: DiffusionScan) -> list[ControlResult]:
+    """A model that takes text, asked without its captions, is asked too gently for a PASS."""
+    capabilities = scan.target.capabilities
+    if not capabilities.is_text_conditional or capabilities.has_captions:
+        return []
+    summary = (
+        "The model is conditioned on text, but the records have no captions: an attacker who holds "
+        "them sees more than this scan did, so nothing may pass."
+    )
+    return [ControlResult("captions", ControlStatus.NOT_RUN, summary)]
+
+
+def _fresh_copy(
+    scan: DiffusionScan, records: list[Record], calibration: Calibration | None
+) -> tuple[Observations, Scores]:
+    """Observations and scores of a re-initialised copy."""
+    copy = scan.target.reinitialised(scan.options.seed)
+    requests = (*scan.plan.requests, *_curve(scan))
+    cache = scan.cache.derived(f"random weights {scan.options.seed}")
+    observations = scan.executor.observe(copy, records, requests, cache)
+    scores, _ = score_all(scan.plan, observations, calibration)
+    return observations, scores
+
+
+def _base_model(
+    scan: DiffusionScan,
+    members: list[Record],
+    nonmembers: list[Record],
+    calibration: Calibration | None,
+) -> ControlResult:
+    """An adapter's base without it: what it separates, the adapter did not learn."""
+    chosen, is_member = _both(members, nonmembers, scan.options.seed)
+    base = scan.open_base()
+    cache = dataclasses.replace(scan.cache, target_key=base.key)
+    observations = scan.executor.observe(base, chosen, scan.plan.requests, cache)
+    scores, _ = score_all(scan.plan, observations, calibration)
+    what = "Members against nonmembers in the base model without the adapter"
+    units = subjects(scan, chosen)
+    return separates("base model", what, scores, is_member, scan.options.seed, units)
+
+
+def _both(
+    members: list[Record], nonmembers: list[Record], seed: int
+) -> tuple[list[Record], NDArray[np.bool_]]:
+    """At most 64 records of each side, and which of them are members."""
+    sides = [draw(side, MOST_RECORDS // 2, seed, "fresh") for side in (members, nonmembers)]
+    return [*sides[0], *sides[1]], np.arange(len(sides[0]) + len(sides[1])) < len(sides[0])
+
+
+def _curve(scan: DiffusionScan) -> tuple[NoiseError, ...]:
+    """The timesteps at which competence is judged: 100, 200, ... of a schedule of 1,000."""
+    capabilities = scan.target.capabilities
+    condition = default_condition(capabilities)
+    timesteps = dict.fromkeys(capabilities.scaled(*range(100, 1000, 100)))
+    return tuple(NoiseError(t=t, condition=condition) for t in timesteps)
+
+
+def _competence(
+    scan: DiffusionScan,
+    observed: Observed,
+    fresh: Observations,
+    fresh_members: NDArray[np.bool_],
+) -> ControlResult:
+    curve = _curve(scan)
+    chosen = draw(observed.nonmembers, MOST_RECORDS, scan.options.seed, "competence")
+    if all(request in observed.observations for request in curve):
+        place = {record.id: i for i, record in enumerate(observed.records)}
+        index = [place[record.id] for record in chosen]
+        own = np.stack([observed.observations[r][index] for r in curve], axis=1)
+    else:
+        found = scan.executor.observe(scan.target, chosen, curve, scan.cache)
+        own = np.stack([found[r] for r in curve], axis=1)
+    shape = scan.target.input_shape
+    power = [
+        [np.square(noise(scan.options.seed, r.id, q.t, 0, shape)).mean() for q in curve]
+        for r in chosen
+    ]
+    other = np.stack([fresh[r][~fresh_members] for r in curve], axis=1)
+    return competence(own, other, np.asarray(power))

@@ -1,0 +1,237 @@
+"""Diffusion models: images with captions, a shared pass of forward calls, a fine-tuned copy."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from attacks.errors import TargetError
+from attacks.manifest import DiffusionCapabilities
+from attacks.observations import NoiseError, Observations, default_condition
+from attacks.results import CurvePoint
+from attacks.statistics.means import mean_interval
+from auditor.config import load_config
+from auditor.controls.diffusion import run_controls
+from auditor.controls.suite import Controls
+from auditor.observe.cache import Cache, default_cache
+from auditor.observe.executor import LocalExecutor, automatic_batch_size
+from auditor.observe.plan import make_plan
+from auditor.observe.usage import Usage
+from auditor.policy import load_policy, preset_policy
+from auditor.prepare import (
+    Expense,
+    Observed,
+    PreparedScan,
+    ScanOptions,
+    calibration_share,
+    check_out,
+    check_plan,
+    chosen_attacks,
+    reading,
+    timed,
+    without_calibration,
+)
+from auditor.progress import Progress
+from auditor.records import Record, load_splits
+from auditor.targets.diffusion import DiffusionTarget
+from auditor.targets.loading import open_target
+from auditor.targets.timing import seconds_per_call
+from reports import record as schema
+
+PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
+
+
+@dataclass
+class DiffusionScan(PreparedScan):
+    """A scan of a diffusers pipeline."""
+
+    reference: DiffusionTarget | None = None
+    executor: LocalExecutor = dataclasses.field(kw_only=True)
+
+    def open_base(self) -> DiffusionTarget:
+        """The model without its adapter."""
+        return _open(self.options, self.options.model, None)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the target runs."""
+        return self.target.device
+
+    @property
+    def precision(self) -> str:
+        """Precision of the U-Net."""
+        return PRECISIONS[self.target.dtype]
+
+    @property
+    def batch_size(self) -> int:
+        """Images per forward call."""
+        return self.executor.batch_size
+
+    @property
+    def reference_name(self) -> str | None:
+        """Name of the reference model, if there is one."""
+        return None if self.reference is None else self.reference.name
+
+    def observe(self, records: Sequence[Record]) -> Observations:
+        """The shared pass over records."""
+        if self.options.batch_size is None:
+            self.cache.store_batch_size(self.executor.batch_size)
+        return self.executor.observe(self.target, records, self.plan.requests, self.cache)
+
+    def observe_reference(self, records: Sequence[Record]) -> Observations | None:
+        """The same pass through the reference model."""
+        if self.reference is None:
+            return None
+        cache = dataclasses.replace(self.cache, target_key=self.reference.key)
+        return self.executor.observe(self.reference, records, self.plan.requests, cache)
+
+    def run_controls(self, observed: Observed, progress: Progress) -> Controls:
+        """Competence, negative, random weights, blind and positive controls."""
+        return run_controls(self, observed, progress)
+
+    def describe_target(self) -> schema.Target:
+        """Pipeline, schedule and conditioning."""
+        target: DiffusionTarget = self.target
+        capabilities: DiffusionCapabilities = target.capabilities
+        return schema.Target(
+            name=target.name,
+            architecture=capabilities.architecture,
+            family=capabilities.family,
+            n_parameters=target.n_parameters,
+            weights_sha256=target.hashes,
+            diffusion=schema.DiffusionDetails(
+                prediction_type=target.layout.prediction_type,
+                n_timesteps=capabilities.n_timesteps,
+                resolution=capabilities.resolution,
+                is_latent=capabilities.is_latent,
+                is_text_conditional=capabilities.is_text_conditional,
+            ),
+            adapter=target.adapter,
+            reference=self.reference_name,
+        )
+
+    def knowledge(self, access: str) -> str:
+        """The record, its caption, and the answers of that access class."""
+        record = "the record"
+        capabilities: DiffusionCapabilities = self.target.capabilities
+        if capabilities.is_text_conditional and capabilities.has_captions:
+            record += " and its caption"
+        is_black_box = access == "black-box"
+        means = "images from the model" if is_black_box else "the model's noise predictions"
+        return f"{record}; {means}"
+
+    def loss_curve(self, observed: Observed) -> tuple[CurvePoint, ...]:
+        """Mean noise error of members and nonmembers at each observed timestep."""
+        condition = default_condition(self.target.capabilities)
+        curve = sorted(
+            (
+                r
+                for r in observed.observations
+                if isinstance(r, NoiseError) and r == NoiseError(t=r.t, condition=condition)
+            ),
+            key=lambda r: r.t,
+        )
+        sides = observed.is_member, ~observed.is_member
+        return tuple(
+            CurvePoint(r.t, *(mean_interval(observed.observations[r][side]) for side in sides))
+            for r in curve
+        )
+
+    def expense(self) -> Expense:
+        """Calls of target, reference, controls and fine-tuning, at the rate of a timed batch."""
+        from auditor.controls.diffusion import MOST_RECORDS
+        from auditor.controls.positive import DOSES, N_INJECTED, TRAINING_COST
+
+        per_record = self.plan.calls_per_record
+        models = 2 if self.reference is not None else 1
+        n_target = (models * len(self.evaluated) + len(self.calibration)) * per_record
+        doses = [dose for dose in DOSES if dose <= self.policy.accepted_dose]
+        n_control = MOST_RECORDS * per_record * (1 + len(doses))
+        n_training = TRAINING_COST * N_INJECTED * max(doses, default=1)
+        rate = seconds_per_call(self.target, self.executor.batch_size)
+        seconds = (n_target + n_control + n_training) * rate
+        return Expense(n_target + n_control, n_control, float(np.ceil(seconds)))
+
+
+def prepare(options: ScanOptions, progress: Progress) -> DiffusionScan:
+    """Read policy, configuration, records and model, and plan the pass over them."""
+    started = datetime.now(UTC)
+    seconds: dict[str, float] = {}
+    policy = load_policy(options.policy) if options.policy else preset_policy("default")
+    config = load_config(options.config)
+    names = chosen_attacks(options.attacks, config, "diffusion")
+    check_out(options.out)
+    with timed(seconds, "read records"):
+        splits = load_splits(
+            options.members,
+            options.nonmembers,
+            options=config.records,
+            calibration_share=calibration_share(names),
+            limit=options.limit,
+            seed=options.seed,
+            on_progress=reading(progress),
+        )
+    with timed(seconds, "load model"):
+        target = _open(options, options.model, options.lora)
+        reference = _open(options, options.reference, None) if options.reference else None
+    target.capabilities = dataclasses.replace(target.capabilities, has_captions=splits.has_captions)
+    plan = make_plan(names, target.capabilities, config.attack_options)
+    check_plan(plan)
+    if not plan.is_fitted:
+        splits = without_calibration(splits)
+    if reference is not None:
+        _check_reference(target, reference)
+    cache = Cache(options.cache or default_cache(), target.key, options.seed, options.fresh)
+    batch_size = options.batch_size or cache.batch_size() or automatic_batch_size(target)
+    usage = Usage()
+    return DiffusionScan(
+        options=options,
+        policy=policy,
+        config=config,
+        splits=splits,
+        target=target,
+        plan=plan,
+        cache=cache,
+        started=started,
+        usage=usage,
+        seconds=seconds,
+        reference=reference,
+        executor=LocalExecutor(options.seed, batch_size, progress, usage),
+    )
+
+
+def _check_reference(target: DiffusionTarget, reference: DiffusionTarget) -> None:
+    """Scores can only be paired with those of a model that answers the same questions."""
+    differences = {
+        "the shape of its input": target.input_shape != reference.input_shape,
+        "its noise schedule": not (
+            target.alphas_cumprod.shape == reference.alphas_cumprod.shape
+            and np.allclose(target.alphas_cumprod, reference.alphas_cumprod)
+        ),
+        "its conditioning": target.capabilities.is_text_conditional
+        != reference.capabilities.is_text_conditional,
+        "its input space": target.capabilities.is_latent != reference.capabilities.is_latent,
+    }
+    for what, differs in differences.items():
+        if differs:
+            raise TargetError(
+                f"the reference '{reference.name}' cannot be paired with '{target.name}': {what} "
+                "differs; pass a model of the same kind, such as the base before fine-tuning"
+            )
+
+
+def _open(options: ScanOptions, model: str, lora: Path | None) -> DiffusionTarget:
+    return open_target(
+        model,
+        device=options.device,
+        precision=options.precision,
+        resolution=options.resolution,
+        lora=lora,
+        allow_pickle=options.allow_pickle,
+    )
