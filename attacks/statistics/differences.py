@@ -1,10 +1,10 @@
 """Difference of two shares, with limits that hold near 0 and 1.
 
-Source: Newcombe, Statistics in Medicine 1998, "Interval estimation for the difference between
-independent proportions" (method 10), and for paired data the correlated form of the same: the
-Wilson limits of each share (Wilson, JASA 1927) are combined as squared distances from the
-estimates. A share may also be the mean of values in [0, 1]: such a value varies at most as much
-as a 0 or 1 with the same mean, so the limits are then conservative.
+Sources: Newcombe, Statistics in Medicine 1998, 17:873-890, for independent groups (method 10), and
+17:2635-2650 for paired data, without its continuity correction: the Wilson limits of each share
+(Wilson, JASA 1927) are combined as squared distances from the estimates. A share may also be the
+mean of values in [0, 1]: such a value varies at most as much as a 0 or 1 with the same mean, so
+the limits are then conservative.
 
 By enumeration, limits at 95 % cover 95 to 96 % on average over shares, from 8 trials on; least,
 down to 84 %, in the corner where one share is within .03 of 1 and the other within .03 of 0.

@@ -32,6 +32,15 @@ def test_equals_scipy_with_ties(pairs: list[tuple[int, int]]) -> None:
     assert mirrored.low == pytest.approx(-result.high, abs=1e-12)
 
 
+def test_golden_interval_of_the_statpsych_manual() -> None:
+    """The example of `ci.spear` in the R package of one of the formula's authors."""
+    y = [21, 4, 9, 12, 35, 18, 10, 22, 24, 1, 6, 8, 13, 16, 19]
+    x = [67, 28, 30, 28, 52, 40, 25, 37, 44, 10, 14, 20, 28, 40, 51]
+    result = spearman(y, x)
+    figures = [result.value, result.low, result.high]
+    np.testing.assert_allclose(figures, [0.8699639, 0.5840951, 0.9638297], atol=5e-8)
+
+
 @pytest.mark.parametrize("rho", [0.0, 0.3, 0.7, 0.9])
 @pytest.mark.parametrize("n", [20, 200])
 def test_interval_covers(rho: float, n: int) -> None:
