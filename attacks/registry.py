@@ -36,6 +36,21 @@ BUILT_IN = {
     "clid_vec": "attacks.membership.clid_vec",
     "pfami": "attacks.membership.pfami",
     "rediffuse": "attacks.membership.rediffuse",
+    "yeom": "attacks.membership.yeom",
+    "gap": "attacks.membership.gap",
+    "entropy": "attacks.membership.entropy",
+    "mentr": "attacks.membership.mentr",
+    "attack_p": "attacks.membership.attack_p",
+    "calibrated_loss": "attacks.membership.calibrated_loss",
+    "attack_r": "attacks.membership.attack_r",
+    "lira": "attacks.membership.lira",
+    "lira_offline": "attacks.membership.lira_offline",
+    "rmia": "attacks.membership.rmia",
+    "shokri": "attacks.membership.shokri",
+    "quantile": "attacks.membership.quantile",
+    "label_only": "attacks.membership.label_only",
+    "trajectory": "attacks.membership.trajectory",
+    "risk_score": "attacks.membership.risk_score",
 }
 """Name on the command line -> module, in the order of their ids."""
 

@@ -69,6 +69,8 @@ def _describe(model: str) -> None:
     )
     for found in all_attacks():
         m = found.MANIFEST
+        if m.family != c.family:
+            continue
         reason = found.applicable(c)
         if reason is None:
             calls = calls_per_record(found.requests(found.default_config(c)))

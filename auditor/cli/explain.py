@@ -19,14 +19,21 @@ def explain(
 
     Example: auditor explain pia
     """
-    from attacks.manifest import DiffusionCapabilities
+    from attacks.manifest import Capabilities, ClassifierCapabilities, DiffusionCapabilities
     from attacks.observations import calls_per_record
     from attacks.registry import all_attacks, attack
 
     by_id = {found.MANIFEST.id.lower(): found for found in all_attacks()}
     found = by_id.get(name.lower()) or attack(name)
     m = found.MANIFEST
-    capabilities = DiffusionCapabilities("diffusion", "", True, True, 1000, 512)
+    usual: dict[str, tuple[Capabilities, str]] = {
+        "diffusion": (
+            DiffusionCapabilities("diffusion", "", True, True, 1000, 512),
+            "a 512-pixel latent model",
+        ),
+        "classifier": (ClassifierCapabilities("classifier", "", 2), "a classifier of table rows"),
+    }
+    capabilities, kind = usual[m.family]
     config = found.default_config(capabilities)
     stdout.print(f"[bold]{m.id} {m.name}[/]: {m.title}\n")
     stdout.print(plain(inspect.cleandoc(found.__doc__ or "")))
@@ -35,8 +42,9 @@ def explain(
     stdout.print(f"[bold]Calls[/]     {calls_per_record(found.requests(config))} a record, alone")
     stdout.print(f"[bold]Sources[/]   {', '.join(m.references)}")
     stdout.print(f"[bold]Tags[/]      {', '.join(m.tags)}")
-    stdout.print(
-        "\n[bold]Settings[/] (defaults for a 512-pixel latent model; `--config` changes them)"
-    )
+    if not dataclasses.fields(config):
+        stdout.print("\n[bold]Settings[/] none")
+        return
+    stdout.print(f"\n[bold]Settings[/] (defaults for {kind}; `--config` changes them)")
     for setting in dataclasses.fields(config):
         stdout.print(f"  {setting.name} = {plain(getattr(config, setting.name))}")

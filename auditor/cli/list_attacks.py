@@ -27,11 +27,16 @@ def list_attacks(
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(m) for m in manifests], indent=2))
         return
-    table = Table("id", "name", "attack", "access", "runs", box=None, pad_edge=False)
+    table = Table("id", "name", "attack", "target", "access", "runs", box=None, pad_edge=False)
     for m in manifests:
         when = "by default" if m.tier.value == "default" else "when named"
         table.add_row(
-            m.id, m.name, m.title, m.access.value, when + (", fitted" if m.fitted else "")
+            m.id,
+            m.name,
+            m.title,
+            m.family,
+            m.access.value,
+            when + (", fitted" if m.fitted else ""),
         )
     stdout.print(table)
     for name, reason in broken_attacks().items():

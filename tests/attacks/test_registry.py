@@ -16,9 +16,20 @@ from attacks.configuration import configured
 from attacks.errors import UsageError
 from attacks.manifest import Access, Tier
 from attacks.observations import calls_per_record
-from tests.attacks.membership.synthetic import LARGE_TEXT, PIXEL, SMALL_TEXT, UNCAPTIONED
+from tests.attacks.membership.synthetic import (
+    CLASSIFIER,
+    LARGE_TEXT,
+    PIXEL,
+    SMALL_TEXT,
+    TARGETS,
+    UNCAPTIONED,
+)
 
 NAMES = list(registry.BUILT_IN)
+DIFFUSION, CLASSIFIERS = (
+    [name for name in NAMES if registry.attack(name).MANIFEST.family == family]
+    for family in ("diffusion", "classifier")
+)
 TAG = re.compile(r"edpb:\d+(\([ivx]+\))?|atlas:AML\.T\d{4}(\.\d{3})?|owasp:(ML|LLM)\d{2}")
 REFERENCE = re.compile(r"arXiv:\d{4}\.\d{5}")
 CALLS = {
@@ -32,7 +43,24 @@ CALLS = {
     "clid_vec": 15,
     "pfami": 20,
     "rediffuse": 20,
+    "yeom": 1,
+    "gap": 1,
+    "entropy": 1,
+    "mentr": 1,
+    "attack_p": 1,
+    "calibrated_loss": 1,
+    "attack_r": 1,
+    "lira": 2,
+    "lira_offline": 2,
+    "rmia": 2,
+    "shokri": 1,
+    "quantile": 1,
+    "label_only": 17,
+    "trajectory": 1,
+    "risk_score": 1,
 }
+LABELS_ONLY = ["gap", "label_only"]
+NO_SHADOWS = ["yeom", "gap", "entropy", "mentr", "attack_p", "quantile", "label_only"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,13 +92,18 @@ def test_tiers_access_and_fitted_flags():
     manifests = [found.MANIFEST for found in registry.all_attacks()]
     built_in = [m for m in manifests if m.name in registry.BUILT_IN]
     defaults = [m.name for m in built_in if m.tier is Tier.DEFAULT]
-    assert defaults == ["loss", "pia", "pian", "sima", "secmi"]
-    assert defaults == [a.MANIFEST.name for a in registry.default_attacks("diffusion")][:5]
-    assert [m.name for m in built_in if m.fitted] == ["secmi_nns", "clid", "clid_vec"]
-    assert [m.name for m in built_in if m.access is Access.BLACK_BOX] == ["rediffuse"]
+    on_diffusion = ["loss", "pia", "pian", "sima", "secmi"]
+    on_classifiers = ["yeom", "mentr", "lira", "lira_offline", "rmia"]
+    assert defaults == on_diffusion + on_classifiers
+    assert on_diffusion == [a.MANIFEST.name for a in registry.default_attacks("diffusion")][:5]
+    assert on_classifiers == [a.MANIFEST.name for a in registry.default_attacks("classifier")][:5]
+    fitted = [m.name for m in built_in if m.fitted]
+    assert fitted == ["secmi_nns", "clid", "clid_vec", "attack_p", "quantile"]
+    black_box = [m.name for m in built_in if m.access is Access.BLACK_BOX]
+    assert black_box == ["rediffuse", *LABELS_ONLY]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DIFFUSION)
 @pytest.mark.parametrize("capabilities", [PIXEL, SMALL_TEXT, LARGE_TEXT, UNCAPTIONED])
 def test_applicable_gives_none_or_a_reason(name, capabilities):
     reason = registry.attack(name).applicable(capabilities)
@@ -83,13 +116,73 @@ def test_applicable_gives_none_or_a_reason(name, capabilities):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_other_families_and_tiny_schedules_are_refused_with_a_reason(name):
+def test_other_families_are_refused_by_name_before_anything_else(name):
+    module = registry.attack(name)
+    for family, capabilities in TARGETS.items():
+        reason = module.applicable(capabilities)
+        if family == module.MANIFEST.family:
+            assert reason is None
+        else:
+            assert reason.endswith(f"this target is of the family '{family}'")
+
+
+@pytest.mark.parametrize("name", DIFFUSION)
+def test_tiny_schedules_are_refused_with_a_reason(name):
+    reason = registry.attack(name).applicable(dataclasses.replace(LARGE_TEXT, n_timesteps=4))
+    assert "got 4" in reason
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_a_classifier_that_lacks_something_is_refused_with_a_reason(name):
     applicable = registry.attack(name).applicable
-    assert "classifier" in applicable(dataclasses.replace(LARGE_TEXT, family="classifier"))
-    assert "got 4" in applicable(dataclasses.replace(LARGE_TEXT, n_timesteps=4))
+
+    def reason(**lacking):
+        return applicable(dataclasses.replace(CLASSIFIER, **lacking))
+
+    # what a model gives comes first: shadow models would not help
+    labels_alone = reason(gives="labels", n_shadows=0)
+    assert labels_alone is None if name in LABELS_ONLY else "labels alone" in labels_alone
+    assert reason(gives="probabilities") is None
+    without_shadows = reason(n_shadows=0)
+    if name in NO_SHADOWS:
+        assert without_shadows is None
+        assert reason(n_shadows=1) is None
+    else:
+        assert without_shadows == "needs shadow models; name a recipe with --train"
+        assert "pair of shadow models" in reason(n_shadows=1)
+    saved = reason(can_be_queried=False, n_queries=1)
+    assert "saved predictions" in saved if name == "label_only" else saved is None
+    no_student = reason(has_trajectory=False)
+    assert "distilled" in no_student if name == "trajectory" else no_student is None
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("n_queries", [1, 2, 18])
+def test_defaults_on_classifiers_are_frozen_hashable_and_within_what_can_be_asked(name, n_queries):
+    capabilities = dataclasses.replace(CLASSIFIER, n_queries=n_queries)
+    config = registry.configure(name, capabilities, {})
+    assert hash(config) == hash(registry.configure(name, capabilities, {}))
+    for field in dataclasses.fields(config):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(config, field.name, 0)
+    requests = registry.attack(name).requests(config)
+    assert len(set(requests)) == len(requests) > 0
+    assert max(getattr(request, "queries", 1) for request in requests) <= n_queries
+
+
+def test_attacks_on_classifiers_share_their_calls():
+    names = ("yeom", "entropy", "mentr", "attack_p", "calibrated_loss", "attack_r", "shokri")
+    requests = [
+        request
+        for name in names
+        for request in registry.attack(name).requests(
+            registry.attack(name).default_config(CLASSIFIER)
+        )
+    ]
+    assert calls_per_record(requests) == 1
+
+
+@pytest.mark.parametrize("name", DIFFUSION)
 @pytest.mark.parametrize("n_timesteps", [10, 50, 999, 1000, 4000])
 @pytest.mark.parametrize("capabilities", [PIXEL, LARGE_TEXT, UNCAPTIONED])
 def test_defaults_are_frozen_hashable_and_on_the_schedule(name, n_timesteps, capabilities):
@@ -106,7 +199,8 @@ def test_defaults_are_frozen_hashable_and_on_the_schedule(name, n_timesteps, cap
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_option_is_documented(name):
-    config = type(registry.attack(name).default_config(PIXEL))
+    module = registry.attack(name)
+    config = type(module.default_config(TARGETS[module.MANIFEST.family]))
     source = inspect.getsource(config)
     for field in dataclasses.fields(config):
         assert re.search(rf'\n    {field.name}: [^\n]*\n    """[A-Z]', source), field.name
@@ -115,7 +209,8 @@ def test_every_option_is_documented(name):
 @pytest.mark.parametrize(("name", "calls"), CALLS.items())
 def test_calls_alone_are_those_of_the_card(name, calls):
     module = registry.attack(name)
-    assert calls_per_record(module.requests(module.default_config(SMALL_TEXT))) == calls
+    config = module.default_config(TARGETS[module.MANIFEST.family])
+    assert calls_per_record(module.requests(config)) == calls
 
 
 @pytest.mark.parametrize("capabilities", [PIXEL, SMALL_TEXT, LARGE_TEXT])

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from hypothesis import strategies as st
 
-from attacks.manifest import DiffusionCapabilities
+from attacks.manifest import Capabilities, DiffusionCapabilities
 from attacks.observations import (
     NORMS,
     Calibration,
@@ -19,6 +19,8 @@ from attacks.observations import (
     StepResidual,
     VariationDistance,
 )
+from tests.attacks.membership import synthetic_classifier
+from tests.attacks.membership.synthetic_classifier import CLASSIFIER
 
 PIXEL = DiffusionCapabilities(
     family="diffusion",
@@ -55,6 +57,9 @@ UNCAPTIONED = DiffusionCapabilities(
     has_captions=False,
 )
 
+TARGETS: dict[str, Capabilities] = {"diffusion": SMALL_TEXT, "classifier": CLASSIFIER}
+"""A target of each family on which every attack of the family can run."""
+
 KEPT = 0.05
 """Share of its error that a memorised record keeps."""
 
@@ -70,7 +75,13 @@ def observe(
     *,
     ties: bool = False,
 ) -> dict[Request, np.ndarray]:
-    """Random answers; a planted record has small errors on itself, with its own caption."""
+    """Random answers; a planted record has small errors on itself, with its own caption.
+
+    A classifier is sure of a planted record's class, as shadow models are of their own records.
+    """
+    requests = tuple(requests)
+    if any(isinstance(request, synthetic_classifier.REQUESTS) for request in requests):
+        return synthetic_classifier.observe(requests, n, rng, planted)
     kept = np.ones(n)
     if planted is not None:
         kept[planted] = KEPT

@@ -11,18 +11,23 @@ import pytest
 
 from attacks import registry
 from attacks.errors import Inapplicable, InternalError, ShapeError
-from attacks.observations import Calibration
-from tests.attacks.membership.synthetic import SMALL_TEXT, calibration, observe, rows
+from attacks.observations import Calibration, Classes, Features
+from tests.attacks.membership.synthetic import TARGETS, calibration, observe, rows
 
 ATTACKS = [pytest.param(registry.attack(name), id=name) for name in registry.BUILT_IN]
 UNFITTED = [p for p in ATTACKS if not p.values[0].MANIFEST.fitted]
 FITTED = [p for p in ATTACKS if p.values[0].MANIFEST.fitted]
+ON_ERRORS = [p for p in UNFITTED if p.values[0].MANIFEST.family == "diffusion"]
+FROM_SHADOWS = {"lira", "lira_offline", "shokri", "trajectory", "risk_score"}
+"""Attacks that take what is common to all records (a spread, an attack model) from shadow models."""
+THRESHOLDS = {"clid", "attack_p", "quantile"}
+"""Fitted attacks whose direction is given, whatever the labels of the calibration part say."""
 
 
 def make(attack, seed, n=40, planted=None, leaks=True):
     """(observations, configuration, calibration part or None)."""
     rng = np.random.default_rng(seed)
-    config = attack.default_config(SMALL_TEXT)
+    config = attack.default_config(TARGETS[attack.MANIFEST.family])
     requests = attack.requests(config)
     part = calibration(requests, rng, leaks=leaks) if attack.MANIFEST.fitted else None
     return observe(requests, n, rng, planted), config, part
@@ -71,11 +76,32 @@ def test_permuting_records_permutes_scores(attack):
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_score_does_not_depend_on_the_other_records(attack):
+    if attack.MANIFEST.name in FROM_SHADOWS:
+        pytest.skip("what shadow models show on all records is common to them")
     observations, config, part = make(attack, 3, planted=np.arange(5))
     some = np.array([2, 17, 30])
     scores = attack.score(observations, config, part)
     alone = attack.score(rows(observations, some), config, part)
     np.testing.assert_allclose(alone, scores[some], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_score_does_not_depend_on_what_the_target_answers_on_other_records(attack):
+    observations, config, part = make(attack, 3, planted=np.arange(5))
+    some = np.array([2, 17, 30])
+    order = np.roll(np.arange(40), 1)
+    order[some] = some
+    disturbed = {
+        request: array if is_known_without_the_target(request) else array[order]
+        for request, array in observations.items()
+    }
+    scores = attack.score(observations, config, part)
+    again = attack.score(disturbed, config, part)
+    np.testing.assert_allclose(again[some], scores[some], rtol=1e-9, atol=1e-9)
+
+
+def is_known_without_the_target(request):
+    return isinstance(request, (Classes, Features)) or request.kind.startswith("shadow")
 
 
 @pytest.mark.parametrize("attack", FITTED)
@@ -100,7 +126,7 @@ def test_a_fitted_attack_learns_from_calibration_labels_alone(attack):
     scores = attack.score(observations, config, part)
     against = attack.score(observations, config, swapped)
     assert scores[planted].mean() > scores[5:].mean()
-    if attack.MANIFEST.name != "clid":  # a threshold attack keeps its direction
+    if attack.MANIFEST.name not in THRESHOLDS:
         assert against[planted].mean() < against[5:].mean()
 
 
@@ -121,11 +147,13 @@ def test_a_fitted_attack_refuses_to_run_without_a_calibration_part(attack):
 def test_an_unfitted_attack_ignores_the_calibration_part(attack):
     observations, config, _ = make(attack, 7)
     part = calibration(attack.requests(config), np.random.default_rng(0))
-    with_part = attack.score(observations, config, part)
-    assert np.array_equal(attack.score(observations, config), with_part)
+    with_part, alone = (attack.score(observations, config, p) for p in (part, None))
+    if attack.MANIFEST.name == "rmia":  # its scores become shares of a population, in one order
+        with_part, alone = np.argsort(with_part), np.argsort(alone)
+    assert np.array_equal(alone, with_part)
 
 
-@pytest.mark.parametrize("attack", UNFITTED)
+@pytest.mark.parametrize("attack", ON_ERRORS)
 def test_the_unit_of_the_error_does_not_change_the_ranking(attack):
     observations, config, _ = make(attack, 8)
     doubled = {request: 2 * array for request, array in observations.items()}
@@ -136,6 +164,8 @@ def test_the_unit_of_the_error_does_not_change_the_ranking(attack):
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("n", [0, 1])
 def test_few_records(attack, n):
+    if attack.MANIFEST.name == "trajectory" and n == 1:
+        pytest.skip("a single shadow model saw one record or did not: nothing to learn from")
     observations, config, part = make(attack, 9, n=n)
     scores = attack.score(observations, config, part)
     assert scores.shape == (n,)

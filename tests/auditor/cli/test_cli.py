@@ -50,7 +50,7 @@ def test_list_shows_all_attacks_and_json():
     assert {row["name"] for row in found} >= {"loss", "pia", "pian", "sima", "secmi"}
 
 
-@pytest.mark.parametrize("name", ["pia", "MIA005"])
+@pytest.mark.parametrize("name", ["pia", "MIA005", "lira", "MIA012"])
 def test_explain(name):
     result = run("explain", name)
     assert result.exit_code == 0
