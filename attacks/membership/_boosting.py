@@ -23,6 +23,7 @@ class Settings(NamedTuple):
 
     max_iter: int
     learning_rate: float
+    max_leaf_nodes: int
     min_samples_leaf: int
     seed: int
 
@@ -46,15 +47,18 @@ def fit_predict(
 ) -> Predicted:
     """Fit (n, d) inputs, the class in their last column, to (n,) values; predict for `asked`.
 
-    quantile: level to predict; None predicts mean and standard deviation. The standard deviation
-        is the predicted absolute residual, out of fold, times sqrt(pi / 2): exact for a Gaussian.
+    quantile: level to predict; None predicts mean and standard deviation. A quantile is moved by
+        what it misses on records that its model did not see: trees hug those that they did. The
+        standard deviation is the predicted absolute residual on unseen records, times
+        sqrt(pi / 2): exact for a Gaussian.
     """
     if len(asked) == 0:
         return Predicted(np.zeros(0), np.zeros(0))
     center = _model(inputs, settings, quantile).fit(inputs, values).predict(asked)
+    misses = values - _out_of_fold(inputs, values, settings, quantile)
     if quantile is not None:
-        return Predicted(center, np.ones_like(center))
-    residuals = np.abs(values - _out_of_fold(inputs, values, settings))
+        return Predicted(center + np.quantile(misses, quantile), np.ones_like(center))
+    residuals = np.abs(misses)
     factor = np.sqrt(np.pi / 2)
     spread = factor * _model(inputs, settings).fit(inputs, residuals).predict(asked)
     overall = factor * float(residuals.mean())
@@ -72,6 +76,7 @@ def _model(
         quantile=quantile,
         max_iter=settings.max_iter,
         learning_rate=settings.learning_rate,
+        max_leaf_nodes=settings.max_leaf_nodes,
         min_samples_leaf=settings.min_samples_leaf,
         early_stopping=False,
         categorical_features=[inputs.shape[1] - 1] if n_classes <= MAX_CATEGORIES else None,
@@ -80,13 +85,16 @@ def _model(
 
 
 def _out_of_fold(
-    inputs: NDArray[np.floating], values: NDArray[np.floating], settings: Settings
+    inputs: NDArray[np.floating],
+    values: NDArray[np.floating],
+    settings: Settings,
+    quantile: float | None,
 ) -> NDArray[np.float64]:
     """(n,) predictions by models that did not see the record, whatever order records came in."""
     folds = np.random.default_rng(settings.seed).permutation(len(values)) % FOLDS
     predictions = np.empty_like(values)
     for fold in np.unique(folds):
         own = folds == fold
-        model = _model(inputs, settings).fit(inputs[~own], values[~own])
+        model = _model(inputs, settings, quantile).fit(inputs[~own], values[~own])
         predictions[own] = model.predict(inputs[own])
     return predictions

@@ -10,7 +10,7 @@ Score: head `gaussian`: (confidence - predicted mean) / predicted standard devia
 0 has a false-positive rate of alpha. Higher means more likely a member.
 Our reading: scikit-learn's gradient boosting, fitted on the nonmembers of the calibration part;
 the spread is learnt from residuals of models that did not see the record, in place of a joint
-likelihood.
+likelihood, and the quantile is moved by what it misses on such records.
 Cost: 1 call; fitting takes seconds; no shadow models.
 Invalid when: the calibration part differs from the records at hand: the false-positive rate is
 then another one (`coverage` measures it on held-out nonmembers). With a few hundred records to fit
@@ -57,8 +57,10 @@ class QuantileConfig:
     """False-positive rate whose threshold is predicted."""
     max_iter: int = 100
     """Trees of each regression model."""
-    learning_rate: float = 0.1
+    learning_rate: float = 0.05
     """Share of each tree that is added."""
+    max_leaf_nodes: int = 8
+    """Most leaves of each tree."""
     min_samples_leaf: int = 20
     """Fewest records in a leaf."""
     seed: int = 0
@@ -76,6 +78,8 @@ class QuantileConfig:
             learning_rate=self.learning_rate,
             min_samples_leaf=self.min_samples_leaf,
         )
+        if self.max_leaf_nodes < 2:
+            raise UsageError(f"max_leaf_nodes must be 2 or more, got {self.max_leaf_nodes}")
 
 
 def default_config(capabilities: ClassifierCapabilities) -> QuantileConfig:
@@ -147,7 +151,11 @@ def _predict(
         _inputs(observations),
         quantile=1 - config.alpha if config.head == "quantile" else None,
         settings=_boosting.Settings(
-            config.max_iter, config.learning_rate, config.min_samples_leaf, config.seed
+            config.max_iter,
+            config.learning_rate,
+            config.max_leaf_nodes,
+            config.min_samples_leaf,
+            config.seed,
         ),
     )
 

@@ -96,7 +96,7 @@ class RmiaConfig:
                 "probabilities negative"
             )
         if self.signal == "taylor" and self.queries != 1:
-            raise UsageError(f"signal taylor takes one query, got {self.queries}")
+            raise UsageError(f"signal taylor takes one query, got {self.queries}; set queries to 1")
 
 
 class LogProbabilities(NamedTuple):

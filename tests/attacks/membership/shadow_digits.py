@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,19 +68,33 @@ def naive_phi(logits: NDArray, classes: NDArray) -> NDArray[np.float64]:
     return np.log((p * is_true).sum(axis=-1)) - np.log((p * ~is_true).sum(axis=-1))
 
 
-def train_run(*, n_models: int, seed: int = 0, **recipe) -> Run:
-    """Models in pairs on random halves of digits with one tenth of wrong labels."""
+class Records(NamedTuple):
+    """Digits with one tenth of wrong labels."""
+
+    features: NDArray[np.float32]
+    classes: NDArray[np.intp]
+    is_flipped: NDArray[np.bool_]
+
+
+def load(rng: np.random.Generator) -> Records:
+    """All digits, each label replaced by a wrong one with probability one tenth."""
     from sklearn.datasets import load_digits
 
-    rng = np.random.default_rng(seed)
     data = load_digits()
-    features = (data.data / 16).astype(np.float32)
-    is_flipped = rng.random(len(features)) < FLIPPED_SHARE
-    wrong = (data.target + rng.integers(1, N_CLASSES, len(features))) % N_CLASSES
+    is_flipped = rng.random(len(data.target)) < FLIPPED_SHARE
+    wrong = (data.target + rng.integers(1, N_CLASSES, len(data.target))) % N_CLASSES
     classes = np.where(is_flipped, wrong, data.target)
-    keep = pairs(len(features), n_models, rng)
-    logits = train(features, np.eye(N_CLASSES, dtype=np.float32)[classes], keep, rng, **recipe)
-    return Run(features, classes, is_flipped, keep, logits)
+    return Records((data.data / 16).astype(np.float32), classes, is_flipped)
+
+
+def train_run(*, n_models: int, seed: int = 0, **recipe) -> Run:
+    """Models in pairs on random halves of the records."""
+    rng = np.random.default_rng(seed)
+    records = load(rng)
+    keep = pairs(len(records.classes), n_models, rng)
+    targets = np.eye(N_CLASSES, dtype=np.float32)[records.classes]
+    logits = train(records.features, targets, keep, rng, **recipe)
+    return Run(*records, keep, logits)
 
 
 def train(features, targets, keep, rng, *, steps: int = 600, **recipe) -> NDArray[np.float64]:
