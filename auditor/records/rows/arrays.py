@@ -78,9 +78,9 @@ def read_arrays(path: Path) -> dict[str, NDArray]:
     if not os.path.isfile(path):
         raise DataError(f"{shown} is not a regular file; remove or restore it")
     try:
+        if not zipfile.is_zipfile(path):
+            raise zipfile.BadZipFile
         with np.load(path, allow_pickle=False) as held:
-            if not isinstance(held, np.lib.npyio.NpzFile):
-                raise DataError(f"{shown} holds one array; save features and labels with np.savez")
             return {name: held[name] for name in held.files}
     except ValueError:
         raise DataError(

@@ -227,23 +227,13 @@ def _distinct(side: RawSide, hashes: Sequence[str], offset: int) -> list[_Distin
         rows.setdefault(content, []).append(i)
     found = []
     for content, copies in rows.items():
-        labels = Counter(side.labels[i] for i in copies)
-        label = min(labels, key=lambda value: (-labels[value], value))
-        at = min(
-            (i for i in copies if side.labels[i] == label),
-            key=lambda i: (
-                side.subjects[i] is None,
-                side.subjects[i] or "",
-                side.sources[i].name,
-                side.sources[i].row,
-            ),
-        )
+        at, n_labels = _representative(side, copies) if len(copies) > 1 else (copies[0], 1)
         found.append(
             _Distinct(
-                content_id(content, label),
+                content_id(content, side.labels[at]),
                 content,
-                label,
-                len(labels),
+                side.labels[at],
+                n_labels,
                 side.subjects[at],
                 len(copies),
                 offset + at,
@@ -252,6 +242,18 @@ def _distinct(side: RawSide, hashes: Sequence[str], offset: int) -> list[_Distin
             )
         )
     return found
+
+
+def _representative(side: RawSide, copies: Sequence[int]) -> tuple[int, int]:
+    """The row that stands for copies, with the label of most of them; how many labels there are."""
+    labels = Counter(side.labels[i] for i in copies)
+    label = min(labels, key=lambda value: (-labels[value], value))
+
+    def order(i: int) -> tuple[bool, str, str, int]:
+        subject, source = side.subjects[i], side.sources[i]
+        return subject is None, subject or "", source.name, source.row
+
+    return min((i for i in copies if side.labels[i] == label), key=order), len(labels)
 
 
 def _drawn(groups: Sequence[_Distinct], limit: int | None, seed: int) -> list[_Distinct]:
