@@ -8,6 +8,7 @@ from auditor.records.identity import (
 )
 from auditor.records.load import load_splits
 from auditor.records.model import ReadOptions, Record, Splits
+from auditor.records.rows import RowRecord, RowSplits, Table, load_row_splits
 from auditor.records.split import HeldOut, split_dataset
 
 __all__ = [
@@ -15,9 +16,13 @@ __all__ = [
     "ProjectKey",
     "ReadOptions",
     "Record",
+    "RowRecord",
+    "RowSplits",
     "Splits",
+    "Table",
     "load_or_create_project_key",
     "load_project_key",
+    "load_row_splits",
     "load_splits",
     "split_dataset",
     "write_private_map",

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from attacks.errors import DataError
 from auditor.records.listing import (
+    CAPTIONS,
+    LABELS,
+    Beside,
     Listing,
     Row,
     check_split_found,
@@ -29,16 +32,18 @@ def list_image_folder(
     pictures: Sequence[str],
     options: ReadOptions,
     split: str | None,
+    beside: Beside = CAPTIONS,
 ) -> Listing:
     """A folder of pictures with metadata files, .txt files, or no captions.
 
+    Labels come from metadata files too, or from one folder for each class.
     files, pictures: all files below the folder, sorted, and those that are pictures.
     """
     metadata = [f for f in files if os.path.basename(f).lower() in METADATA_NAMES]
     if metadata:
-        return _list_with_metadata(folder, metadata, pictures, options, split)
+        return _list_with_metadata(folder, metadata, pictures, options, split, beside)
     wanted = {
-        "text_column": options.text_column,
+        beside.option: getattr(options, beside.option),
         "subject_column": options.subject_column,
         "split_column": options.split_column,
         "image_column": options.image_column,
@@ -49,13 +54,17 @@ def list_image_folder(
                 f"{option} is '{printable(value)}', but the folder {printable(folder.folder)} has "
                 "no columns; add a metadata.jsonl with file_name and that column"
             )
+    if beside is LABELS:
+        return _list_class_folders(folder, pictures)
     return _list_with_sidecars(folder, files, pictures, options)
 
 
-def list_manifest(path: Path, options: ReadOptions, split: str | None) -> Listing:
+def list_manifest(
+    path: Path, options: ReadOptions, split: str | None, beside: Beside = CAPTIONS
+) -> Listing:
     """A JSONL, CSV or TSV file whose rows name pictures below its own folder."""
     table = read_table(path)
-    return _list_tables(DataFolder(path.parent), [table], options, split)[0]
+    return _list_tables(DataFolder(path.parent), [table], options, split, beside)[0]
 
 
 def _list_with_metadata(
@@ -64,6 +73,7 @@ def _list_with_metadata(
     pictures: Sequence[str],
     options: ReadOptions,
     split: str | None,
+    beside: Beside,
 ) -> Listing:
     """Every metadata file governs its own folder; every picture needs its row."""
     parents = [os.path.dirname(f) for f in metadata]
@@ -73,7 +83,7 @@ def _list_with_metadata(
             "remove one"
         )
     tables = [read_table(Path(f)) for f in metadata]
-    listing, named = _list_tables(folder, tables, options, split)
+    listing, named = _list_tables(folder, tables, options, split, beside)
     strays = [p for p in pictures if p not in named]
     if strays:
         raise DataError(
@@ -85,7 +95,11 @@ def _list_with_metadata(
 
 
 def _list_tables(
-    folder: DataFolder, tables: Sequence[Table], options: ReadOptions, split: str | None
+    folder: DataFolder,
+    tables: Sequence[Table],
+    options: ReadOptions,
+    split: str | None,
+    beside: Beside,
 ) -> tuple[Listing, set[str]]:
     """The rows of tables, and every file that they name, in any split."""
     rows: list[Row] = []
@@ -97,7 +111,7 @@ def _list_tables(
         if not table.rows:
             continue
         shown = printable(table.path.name)
-        columns = resolve_columns(table.columns, options, shown)
+        columns = resolve_columns(table.columns, options, shown, beside)
         caption_sources[columns.caption_source] = None
         local = DataFolder(table.path.parent)
         for row in table.rows:
@@ -127,6 +141,23 @@ def _list_tables(
         check_split_found(splits, split, str(options.split_column), shown)
     source = " and ".join(caption_sources) or "none"
     return Listing(tuple(rows), source), set(named)
+
+
+def _list_class_folders(folder: DataFolder, pictures: Sequence[str]) -> Listing:
+    """Pictures whose label is the first folder on the way to them."""
+    names = [folder.name(picture) for picture in pictures]
+    n_stray = sum(os.sep not in name for name in names)
+    if n_stray:
+        raise DataError(
+            f"{n_stray} of {len(names)} pictures in {printable(folder.folder)} have no label: they "
+            "lie in no folder of a class, and there is no metadata.csv or metadata.jsonl with "
+            "file_name and label; add one of the two"
+        )
+    rows = (
+        Row(FileSource(picture, name), normal_text(name.split(os.sep, 1)[0]))
+        for picture, name in zip(pictures, names, strict=True)
+    )
+    return Listing(tuple(rows), "one folder for each class")
 
 
 def _list_with_sidecars(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from auditor.records.model import Record
+    from auditor.records.rows.model import RowRecord
 
 PUBLISHED_HEX = 16
 """Length of a published id: 64 bits, a collision among a million records has odds of 3e-8."""
@@ -152,7 +153,7 @@ def _write_private(beside: Path, lines: Iterable[str]) -> Path:
     return temporary
 
 
-def write_private_map(path: Path, records: Iterable[Record], key: ProjectKey) -> None:
+def write_private_map(path: Path, records: Iterable[Record | RowRecord], key: ProjectKey) -> None:
     """Write which published id is which file: JSON lines, sorted, mode 600, atomic.
 
     A line holds record_id (published), content_id, file and row (null for a picture in a file of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from attacks.errors import DataError
 from auditor.records.sources import MAX_PIXELS, Source, Unreadable
@@ -52,6 +52,11 @@ class Record:
         """Stored size in pixels, for a redacted report."""
         return f"{self.width} x {self.height}"
 
+    @property
+    def content(self) -> str:
+        """What copies share: the pixels."""
+        return self.pixels
+
     def __repr__(self) -> str:
         return (
             f"Record({self.width}x{self.height} {self.mode} {self.format}, "
@@ -98,6 +103,16 @@ class ReadOptions:
     """Value of the split column for nonmembers."""
     captions: bool = True
     """False reads no captions at all."""
+    label_column: str | None = None
+    """Labelled records: column of the labels; None: label, target, class, y, whichever is there."""
+    feature_columns: tuple[str, ...] | None = None
+    """Labelled records: the columns that the model takes; None: all that have no other role."""
+    drop_columns: tuple[str, ...] = ()
+    """Labelled records: columns that are not read, such as a row number."""
+    header: bool = True
+    """False: a CSV file has no header, and its columns are called 0, 1, 2 ..."""
+    picture_mode: Literal["auto", "grey", "rgb"] = "auto"
+    """Labelled pictures: one channel or three; `auto` gives one if every picture is stored grey."""
     max_unreadable_share: float = 0.01
     """Share of unreadable rows of a side above which reading stops, in [0, 1)."""
     max_cross_split_share: float = 0.10
@@ -121,6 +136,12 @@ class ReadOptions:
             raise DataError(f"max_pixels must be positive, got {self.max_pixels}")
         if self.split_column is not None and self.member_split == self.nonmember_split:
             raise DataError("member_split and nonmember_split must name different splits")
+        if self.feature_columns is not None and self.drop_columns:
+            raise DataError("feature_columns and drop_columns are both set; use one of them")
+        if self.feature_columns is not None and not self.feature_columns:
+            raise DataError("feature_columns names no column; leave it out to take all of them")
+        if self.picture_mode not in ("auto", "grey", "rgb"):
+            raise DataError(f"picture_mode is auto, grey or rgb, not '{self.picture_mode}'")
         if self.text_column is not None and not self.captions:
             raise DataError("text_column is set but captions=False reads no captions; drop one")
 

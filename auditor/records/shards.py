@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from attacks.errors import DataError
 from auditor.records.listing import (
+    CAPTIONS,
+    Beside,
     Columns,
     Listing,
     Row,
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
 
 
 def list_parquet(
-    files: Sequence[tuple[Path, str]], options: ReadOptions, split: str | None
+    files: Sequence[tuple[Path, str]],
+    options: ReadOptions,
+    split: str | None,
+    beside: Beside = CAPTIONS,
 ) -> Listing:
     """The rows of Parquet files.
 
@@ -45,7 +50,7 @@ def list_parquet(
             with pq.ParquetFile(path) as file:
                 if file.metadata.num_rows == 0:
                     continue
-                columns = resolve_columns(file.schema_arrow.names, options, printable(name))
+                columns = resolve_columns(file.schema_arrow.names, options, printable(name), beside)
                 _check_types(file.schema_arrow, columns, printable(name))
                 caption_sources[columns.caption_source] = None
                 rows += _list_file(file, path, name, columns, split, splits)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_PICTURE_BYTES = 512 * 2**20
-"""Encoded pictures above this size count as unreadable."""
+"""Encoded pictures and text tables above this size count as unreadable."""
 
 MAX_PIXELS = 89_478_485
 """Width times height above which a picture counts as a decompression bomb (Pillow's own limit)."""
@@ -91,7 +91,7 @@ class ParquetSource:
         if not cell:
             raise Unreadable("the row has no picture bytes")
         if len(cell) > MAX_PICTURE_BYTES:
-            raise Unreadable("the encoded picture is too large")
+            raise Unreadable(f"larger than {MAX_PICTURE_BYTES // 2**20} MiB")
         return bytes(cell)
 
 
@@ -105,7 +105,7 @@ def read_regular_file(path: str) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable("not a regular file")
         if status.st_size > MAX_PICTURE_BYTES:
-            raise Unreadable("the encoded picture is too large")
+            raise Unreadable(f"larger than {MAX_PICTURE_BYTES // 2**20} MiB")
         with open(path, "rb") as stream:
             return stream.read()
     except FileNotFoundError:

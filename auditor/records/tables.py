@@ -61,16 +61,27 @@ def read_table(path: Path) -> Table:
     Raises DataError that names file and row, never the content.
     """
     shown = printable(path.name)
-    try:
-        text = read_regular_file(str(path)).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"{shown} is not UTF-8 text; save it as UTF-8") from None
-    except Unreadable as reason:
-        raise DataError(f"{shown} cannot be read: {reason}") from None
+    text = read_text(path)
     is_lines = path.suffix.lower() == ".jsonl"
     rows = tuple(_json_rows(shown, text) if is_lines else _csv_rows(path, shown, text))
     columns = tuple(dict.fromkeys(column for row in rows for column in row.cells))
     return Table(path, columns, rows)
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, without a byte order mark. Raises DataError."""
+    shown = printable(path.name)
+    try:
+        return read_regular_file(str(path)).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{shown} is not UTF-8 text; save it as UTF-8") from None
+    except Unreadable as reason:
+        raise DataError(f"{shown} cannot be read: {reason}") from None
+
+
+def separator(path: Path) -> str:
+    """What separates the cells of a CSV or TSV file."""
+    return "\t" if path.suffix.lower() == ".tsv" else ","
 
 
 def _json_rows(shown: str, text: str) -> Iterator[TableRow]:
@@ -90,24 +101,36 @@ def _json_rows(shown: str, text: str) -> Iterator[TableRow]:
 
 
 def _csv_rows(path: Path, shown: str, text: str) -> Iterator[TableRow]:
-    comma = "\t" if path.suffix.lower() == ".tsv" else ","
+    rows = csv_cells(text, separator(path), shown)
+    _, header = next(rows)
+    names = [name.strip() for name in header]
+    if len(set(names)) != len(names):
+        raise DataError(f"{shown} names a column twice in its header; rename one")
+    for number, cells in rows:
+        yield TableRow(number, dict(zip(names, cells, strict=True)))
+
+
+def csv_cells(text: str, comma: str, shown: str) -> Iterator[tuple[int, list[str]]]:
+    """Row numbers and cells of every row, the first one (maybe empty) included; blank rows left out.
+
+    Raises DataError for a row with more or fewer cells than the first, and for broken quotes.
+    """
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=comma, strict=True)
     number = 1
     try:
-        header = [name.strip() for name in next(reader, [])]
-        if len(set(header)) != len(header):
-            raise DataError(f"{shown} names a column twice in its header; rename one")
-        if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+        first = next(reader, [])
+        if len(first) == 1 and (";" in first[0] or "\t" in first[0]):
             raise DataError(f"{shown} is not separated by commas; save it so, or as .tsv with tabs")
+        yield number, first
         for number, cells in enumerate(reader, start=2):
             if not cells:
                 continue
-            if len(cells) != len(header):
+            if len(cells) != len(first):
                 raise DataError(
                     f"{shown} row {number} has {len(cells)} cells where the header has "
-                    f"{len(header)}; put quotes around texts with commas or line breaks"
+                    f"{len(first)}; put quotes around texts with commas or line breaks"
                 )
-            yield TableRow(number, dict(zip(header, cells, strict=True)))
+            yield number, cells
     except csv.Error:
         raise DataError(
             f"{shown} row {number} or the one after it is not valid CSV (an open quote, or a cell "

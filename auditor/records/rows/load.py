@@ -1,0 +1,285 @@
+"""From two labelled data sets to members and nonmembers that an audit can compare.
+
+Copies. Two rows are copies if their features are equal, whatever their labels and files. As with
+pictures, copies inside a split become one record, with the label of most of them, and a nonmember
+that is a copy of a member is dropped: the target was trained on its features.
+
+Limit. All rows are read and compared; the sample is drawn among the distinct ones.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from attacks.errors import DataError
+from auditor.records.compare import (
+    check_arguments,
+    check_share_of_copies,
+    copy_notes,
+    divide,
+    repeats,
+    subject_notes,
+    wanted_splits,
+)
+from auditor.records.identity import content_id, keyed_rank
+from auditor.records.model import ReadOptions
+from auditor.records.rows.model import RowRecord, RowSplits, SavedPredictions
+from auditor.records.rows.reading import RawSide, data_kind, read_side
+from auditor.records.rows.table import Table
+
+if TYPE_CHECKING:
+    from auditor.records.side import Progress
+
+NO_NEAR_DUPLICATES = (
+    "near-duplicates across splits were not looked for: rows have no fixed distance"
+)
+NO_COPIES = "copies were not looked for: the data hold predictions but no features"
+
+
+def load_row_splits(
+    members: Path,
+    nonmembers: Path,
+    *,
+    options: ReadOptions | None = None,
+    calibration_share: float = 0.0,
+    limit: int | None = None,
+    seed: int = 0,
+    predictions: tuple[Path, Path] | Literal["columns"] | None = None,
+    on_progress: Progress | None = None,
+) -> RowSplits:
+    """Read, check, de-duplicate, sample and divide labelled members and nonmembers.
+
+    members, nonmembers: tables, NPZ files or labelled pictures; the same one if
+        options.split_column tells them apart.
+    calibration_share, limit, seed: as in `load_splits`.
+    predictions: a file of saved predictions for each side, row by row in the order of its records;
+        or "columns", if the data hold them themselves.
+
+    Raises DataError for everything that would make the comparison meaningless.
+    """
+    options = options or ReadOptions()
+    check_arguments(calibration_share, limit)
+    paths = (Path(members), Path(nonmembers))
+    sides = ("members", "nonmembers")
+    kinds = [data_kind(path, options, side) for path, side in zip(paths, sides, strict=True)]
+    if kinds[0] != kinds[1]:
+        raise DataError(
+            f"the members are {_PLAIN[kinds[0]]} and the nonmembers are {_PLAIN[kinds[1]]}, so that "
+            "any difference may be the format's; store both in the same way"
+        )
+    if kinds[0] == "pictures":
+        from auditor.records.rows.pictures import load_labelled_pictures
+
+        if predictions is not None:
+            raise DataError(
+                "saved predictions go with tables and NPZ files, row by row; save the labels and "
+                "predictions of the pictures as a table, without the pictures"
+            )
+        return load_labelled_pictures(
+            *paths,
+            options=options,
+            calibration_share=calibration_share,
+            limit=limit,
+            seed=seed,
+            on_progress=on_progress,
+        )
+    splits = wanted_splits(*paths, options)
+    raw = []
+    for path, split, side in zip(paths, splits, sides, strict=True):
+        raw.append(
+            read_side(path, options, split=split, side=side, with_answers=predictions == "columns")
+        )
+        if on_progress is not None:
+            on_progress(f"reading {side}", len(raw[-1].labels), len(raw[-1].labels))
+    return _compare((raw[0], raw[1]), paths, options, calibration_share, limit, seed, predictions)
+
+
+_PLAIN = {"table": "a table", "array": "an NPZ file", "pictures": "pictures"}
+
+
+def _compare(
+    raw: tuple[RawSide, RawSide],
+    paths: tuple[Path, Path],
+    options: ReadOptions,
+    calibration_share: float,
+    limit: int | None,
+    seed: int,
+    predictions: tuple[Path, Path] | Literal["columns"] | None,
+) -> RowSplits:
+    from auditor.records.rows.joining import join_features, join_predictions
+
+    saved = join_predictions(raw, paths, predictions)
+    joined = join_features(raw, has_predictions=saved is not None)
+    n_members = len(raw[0].labels)
+    groups = (
+        _distinct(raw[0], joined.hashes[:n_members], 0),
+        _distinct(raw[1], joined.hashes[n_members:], n_members),
+    )
+    own = {distinct.content for distinct in groups[0]}
+    clean = [distinct for distinct in groups[1] if distinct.content not in own]
+    n_dropped = len(groups[1]) - len(clean)
+    check_share_of_copies(n_dropped, len(groups[1]), options)
+    drawn = (_drawn(groups[0], limit, seed), _drawn(clean, limit, seed))
+    order = sorted((*drawn[0], *drawn[1]), key=lambda d: d.id)
+    position = {distinct.id: i for i, distinct in enumerate(order)}
+    rows = np.array([distinct.row for distinct in order], np.int64)
+    records = tuple(
+        [d.record(position[d.id]) for d in sorted(side, key=lambda d: d.id)] for side in drawn
+    )
+    notes = [*joined.notes, *_drawing_notes(groups, drawn, records, limit)]
+    table = Table(
+        joined.rows(rows),
+        [distinct.label for distinct in order],
+        predictions=None
+        if saved is None
+        else SavedPredictions(saved.values[rows], saved.classes, saved.kind, saved.files),
+    )
+    return assemble(
+        records,
+        table,
+        calibration_share,
+        seed,
+        n_cross_split_dropped=n_dropped,
+        label_source="; nonmembers: ".join(dict.fromkeys(side.label_source for side in raw)),
+        notes=(*notes, NO_COPIES if joined.is_by_place else NO_NEAR_DUPLICATES),
+    )
+
+
+def assemble(
+    sides: Sequence[Sequence[RowRecord]],
+    table: Table,
+    calibration_share: float,
+    seed: int,
+    *,
+    n_cross_split_dropped: int,
+    label_source: str,
+    notes: Sequence[str],
+    n_unreadable: int = 0,
+    near_duplicates: tuple[str, ...] = (),
+) -> RowSplits:
+    """Calibration part, counts and labels of two sides of records.
+
+    Raises DataError if a part is empty, all labels are equal, or subjects are on both sides.
+    """
+    members, nonmembers = sides
+    labels = _label_notes(members, nonmembers)
+    return RowSplits(
+        *divide(members, nonmembers, calibration_share, seed),
+        table=table,
+        n_cross_split_dropped=n_cross_split_dropped,
+        n_unreadable=n_unreadable,
+        near_duplicates=near_duplicates,
+        repeats=repeats(members),
+        nonmember_repeats=repeats(nonmembers),
+        has_subjects=all(r.subject is not None for side in sides for r in side),
+        label_source=label_source,
+        notes=tuple(dict.fromkeys([*notes, *labels, *subject_notes(members, nonmembers)])),
+    )
+
+
+def _label_notes(members: Sequence[RowRecord], nonmembers: Sequence[RowRecord]) -> list[str]:
+    first, second = ({record.label for record in side} for side in (members, nonmembers))
+    if len(first | second) == 1:
+        raise DataError(
+            "every record has the same label, so that there is nothing to classify; check "
+            "label_column, or give records of all classes"
+        )
+    alone = {"members": first - second, "nonmembers": second - first}
+    return [f"{len(s)} labels occur among the {name} only" for name, s in alone.items() if s]
+
+
+class _Distinct(NamedTuple):
+    """The rows of one side that have the same features."""
+
+    id: str
+    content: str
+    label: str
+    n_labels: int
+    subject: str | None
+    multiplicity: int
+    row: int
+    """Position of the row that stands for all, members first."""
+    side: RawSide
+    at: int
+    """Its position in its side."""
+
+    def record(self, position: int) -> RowRecord:
+        return RowRecord(
+            id=self.id,
+            content=self.content,
+            label=self.label,
+            subject=self.subject,
+            multiplicity=self.multiplicity,
+            position=position,
+            source=self.side.sources[self.at],
+        )
+
+
+def _distinct(side: RawSide, hashes: Sequence[str], offset: int) -> list[_Distinct]:
+    """One entry for each content; offset: rows before this side in the joined table."""
+    rows: dict[str, list[int]] = {}
+    for i, content in enumerate(hashes):
+        rows.setdefault(content, []).append(i)
+    found = []
+    for content, copies in rows.items():
+        at, n_labels = _representative(side, copies) if len(copies) > 1 else (copies[0], 1)
+        found.append(
+            _Distinct(
+                content_id(content, side.labels[at]),
+                content,
+                side.labels[at],
+                n_labels,
+                side.subjects[at],
+                len(copies),
+                offset + at,
+                side,
+                at,
+            )
+        )
+    return found
+
+
+def _representative(side: RawSide, copies: Sequence[int]) -> tuple[int, int]:
+    """The row that stands for copies, with the label of most of them; how many labels there are."""
+    labels = Counter(side.labels[i] for i in copies)
+    label = min(labels, key=lambda value: (-labels[value], value))
+
+    def order(i: int) -> tuple[bool, str, str, int]:
+        subject, source = side.subjects[i], side.sources[i]
+        return subject is None, subject or "", source.name, source.row
+
+    return min((i for i in copies if side.labels[i] == label), key=order), len(labels)
+
+
+def _drawn(groups: Sequence[_Distinct], limit: int | None, seed: int) -> list[_Distinct]:
+    """At most `limit` of the groups, at random by content and seed."""
+    if limit is None or limit >= len(groups):
+        return list(groups)
+
+    def rank(group: _Distinct) -> tuple[int, str]:
+        return keyed_rank("limit", seed, bytes.fromhex(group.content)), group.content
+
+    return sorted(groups, key=rank)[:limit]
+
+
+def _drawing_notes(
+    groups: Sequence[Sequence[_Distinct]],
+    drawn: Sequence[Sequence[_Distinct]],
+    records: Sequence[Sequence[RowRecord]],
+    limit: int | None,
+) -> list[str]:
+    """What the report should say about copies and the sample."""
+    notes: list[str] = []
+    for i, name in enumerate(("members", "nonmembers")):
+        notes += copy_notes(name, records[i])
+        n_several = sum(group.n_labels > 1 for group in drawn[i])
+        if n_several:
+            notes.append(f"{n_several} {name} come with several labels; the most frequent is used")
+        if limit is not None and len(drawn[i]) < len(groups[i]):
+            notes.append(f"{len(drawn[i])} {name} were drawn from {len(groups[i])} distinct rows")
+    return notes

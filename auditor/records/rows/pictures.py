@@ -1,0 +1,116 @@
+"""Labelled pictures: read, compared and sampled as pictures are, then decoded into one array."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.errors import DataError
+from auditor.records.listing import LABELS
+from auditor.records.load import load_pictures
+from auditor.records.model import ReadOptions, Record
+from auditor.records.rows.load import assemble
+from auditor.records.rows.model import RowRecord, RowSplits
+from auditor.records.rows.table import Table
+
+if TYPE_CHECKING:
+    from auditor.records.side import Progress
+
+_GREY_MODES = ("1", "L", "LA", "La", "F")
+"""Stored modes of grey pictures, beside those of 16 and 32 bits, which begin with I."""
+
+
+def load_labelled_pictures(
+    members: Path,
+    nonmembers: Path,
+    *,
+    options: ReadOptions,
+    calibration_share: float,
+    limit: int | None,
+    seed: int,
+    on_progress: Progress | None,
+) -> RowSplits:
+    """Members and nonmembers among labelled pictures, decoded.
+
+    Raises DataError as `load_splits` does, and if the pictures have different sizes.
+    """
+    found = load_pictures(
+        members,
+        nonmembers,
+        options=options,
+        calibration_share=0.0,  # divided below, with the labels known
+        limit=limit,
+        seed=seed,
+        on_progress=on_progress,
+        beside=LABELS,
+    )
+    order = sorted((*found.members, *found.nonmembers), key=lambda r: r.id)
+    position = {record.id: i for i, record in enumerate(order)}
+    sides = [
+        [_row_record(record, position[record.id]) for record in side]
+        for side in (found.members, found.nonmembers)
+    ]
+    return assemble(
+        sides,
+        Table(
+            _decoded(order, options, on_progress),
+            [record.caption or "" for record in order],
+            is_pictures=True,
+        ),
+        calibration_share,
+        seed,
+        n_cross_split_dropped=found.n_cross_split_dropped,
+        label_source=found.caption_source,
+        notes=found.notes,
+        n_unreadable=found.n_unreadable,
+        near_duplicates=found.near_duplicates,
+    )
+
+
+def _row_record(record: Record, position: int) -> RowRecord:
+    return RowRecord(
+        id=record.id,
+        content=record.pixels,
+        label=record.caption or "",
+        subject=record.subject,
+        multiplicity=record.multiplicity,
+        position=position,
+        source=record.source,
+    )
+
+
+def _decoded(
+    records: Sequence[Record], options: ReadOptions, on_progress: Progress | None
+) -> NDArray[np.uint8]:
+    """(n, height, width, 1 or 3) pixels. Raises DataError if sizes differ."""
+    is_grey = options.picture_mode == "grey" or (
+        options.picture_mode == "auto"
+        and all(r.mode in _GREY_MODES or r.mode.startswith("I") for r in records)
+    )
+    pixels: NDArray[np.uint8] | None = None
+    sizes: Counter[tuple[int, int]] = Counter()
+    for i, record in enumerate(records):
+        picture = record.open()
+        sizes[picture.size] += 1
+        array = np.asarray(picture.convert("L") if is_grey else picture)
+        array = array.reshape(picture.height, picture.width, -1)
+        if pixels is None:
+            pixels = np.empty((len(records), *array.shape), np.uint8)
+        if array.shape == pixels.shape[1:]:
+            pixels[i] = array
+        if on_progress is not None and ((i + 1) % 64 == 0 or i + 1 == len(records)):
+            on_progress("loading pictures", i + 1, len(records))
+    if len(sizes) > 1:
+        (width, height), n_most = sizes.most_common(1)[0]
+        raise DataError(
+            f"the pictures have {len(sizes)} different sizes ({n_most} of {len(records)} are "
+            f"{width} x {height}); resize them as they were for training, or save the arrays that "
+            "the model takes as NPZ"
+        )
+    assert pixels is not None
+    return pixels

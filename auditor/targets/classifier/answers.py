@@ -1,0 +1,168 @@
+"""From what a model answers to logits: one float64 column for each class.
+
+Probabilities become their logarithms. Forests and neighbours answer with exact 0 and 1, whose
+logits are infinite, so probabilities are clipped first: p to at most 1 - eps, and the others to at
+least eps / (k - 1), so that the rest of a sure answer adds up to eps. With two classes that is the
+usual clipping to [eps, 1 - eps]; for more, our reading. eps is 1 / (2 T) for T trees of which every
+leaf is pure, 1e-6 for other models that answer in steps, and for smooth models so small that only
+what a float cannot hold is clipped: their confident answers are where membership shows.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.errors import TargetError
+from auditor.records.rows.table import Features
+
+Kind: TypeAlias = Literal["logits", "probabilities", "labels"]
+STEPPED_FLOOR = 1e-6
+"""eps for models that answer in steps, such as single trees, neighbours, and labels alone."""
+UNSEEN = float(np.log(1e-30))
+"""Logit, relative to the largest of its row, of a class that the model has never seen."""
+_SUM_TOLERANCE = 2e-2
+"""How far the sum of probabilities that were rounded to a few digits may be from 1."""
+
+
+class Model(Protocol):
+    """What every format is reduced to: something that can be asked."""
+
+    architecture: str
+    """Class name."""
+    classes: tuple[str, ...] | None
+    """The labels of its columns, None if it only numbers them."""
+    kind: Kind | None
+    """What it answers with; None if only its answers tell logits from probabilities."""
+    floor: float | None
+    """eps of its probabilities; None for a smooth model."""
+    n_parameters: int | None
+    """Trained numbers, where that means something."""
+    can_be_queried: bool
+    """False for saved predictions."""
+
+    @property
+    def device(self) -> str:
+        """Type of the device that it runs on."""
+
+    def ask(self, features: Features) -> NDArray:
+        """(n, k) or (n,) raw answers about n records; raises TargetError if they do not fit."""
+
+
+class Shape(NamedTuple):
+    """How raw answers are read, decided once, from answers about an example."""
+
+    kind: Kind
+    n_columns: int
+    """Columns of raw answers; 1 is a two-class model that answers about its second class."""
+
+    @property
+    def n_classes(self) -> int:
+        """Classes that the columns stand for."""
+        return max(self.n_columns, 2)
+
+
+def smooth_floor(n_classes: int) -> float:
+    """The eps of a model whose probabilities are smooth functions of its input.
+
+    With two classes many models compute one of them as 1 - p, which a float64 holds to 1e-16.
+    """
+    return 1e-16 if n_classes == 2 else 1e-30
+
+
+def log_probabilities(probabilities: NDArray, eps: float) -> NDArray[np.float64]:
+    """(n, k) logarithms of probabilities clipped to [eps / (k - 1), 1 - eps]."""
+    p = np.asarray(probabilities, np.float64)
+    return np.log(np.clip(p, eps / max(p.shape[1] - 1, 1), 1 - eps))
+
+
+def clipped_share(logits: NDArray, eps: float) -> float:
+    """Share of the probabilities that were clipped, from their logarithms (n, k).
+
+    A value that lay on the limit counts as clipped. 0 for no records.
+    """
+    if not logits.size:
+        return 0.0
+    low = np.log(eps / max(logits.shape[1] - 1, 1))
+    high = np.log1p(-eps)
+    # Answers may have been stored as float32.
+    at_low = logits <= low + 1e-6 * abs(low)
+    at_high = logits >= high - 1e-6 * abs(high)
+    return float(np.mean(at_low | at_high))
+
+
+def shape_of(answers: NDArray, known: Kind | None, name: str) -> Shape:
+    """How to read answers, by what is known of the model and by answers about an example.
+
+    Rows in [0, 1] that add up to 1 are probabilities; so is one column within [0, 1].
+    """
+    values = as_matrix(answers, len(answers), name)
+    n_columns = values.shape[1]
+    if n_columns < 1:
+        raise TargetError(f"{name} answers with no column; it must have one for each class")
+    return Shape(known or _found_kind(values), n_columns)
+
+
+def _found_kind(values: NDArray[np.float64]) -> Kind:
+    is_within = bool(((values >= -1e-6) & (values <= 1 + 1e-6)).all())
+    if values.shape[1] > 1:
+        is_within = is_within and bool((np.abs(values.sum(axis=1) - 1) < 1e-3).all())
+    return "probabilities" if is_within else "logits"
+
+
+def as_matrix(answers: NDArray, n: int, name: str) -> NDArray[np.float64]:
+    """(n, k) float64 of raw answers, (n,) as one column.
+
+    Raises TargetError for other shapes, for NaN and for positive infinity.
+    """
+    values = np.asarray(answers, np.float64)
+    if values.ndim == 1:
+        values = values[:, None]
+    if values.ndim != 2 or len(values) != n:
+        raise TargetError(
+            f"{name} answers about {n} records with shape {np.shape(answers)}; "
+            "a classifier must give (n, k), a column for each class"
+        )
+    n_bad = int((np.isnan(values) | np.isposinf(values)).any(axis=1).sum())
+    if n_bad:
+        raise TargetError(
+            f"{name} answers with NaN or infinity about {n_bad} of {n} records; check the "
+            "precision, and that the records are prepared as they were for training"
+        )
+    return values
+
+
+def to_logits(values: NDArray[np.float64], shape: Shape, eps: float, name: str) -> NDArray:
+    """(n, k) finite logits of raw answers (n, columns).
+
+    One column is the second of two classes: logits (0, s). Raises TargetError if answers of this
+    call are of another shape or kind than those about the example.
+    """
+    if values.shape[1] != shape.n_columns:
+        raise TargetError(
+            f"{name} answers with {values.shape[1]} columns, before with {shape.n_columns}; "
+            "a classifier must always give one for each class"
+        )
+    if shape.kind == "logits":
+        if shape.n_columns == 1:
+            values = np.concatenate([np.zeros_like(values), values], axis=1)
+        floor = values.max(axis=1, keepdims=True) + UNSEEN
+        return np.where(np.isneginf(values), floor, values)
+    if shape.n_columns == 1:
+        values = np.concatenate([1 - values, values], axis=1)
+    check_probabilities(values, name)
+    return log_probabilities(values, eps)
+
+
+def check_probabilities(values: NDArray[np.float64], name: str) -> None:
+    """Raise TargetError unless every row lies in [0, 1] and adds up to 1."""
+    is_within = ((values >= -1e-6) & (values <= 1 + 1e-6)).all(axis=1)
+    is_whole = np.abs(values.sum(axis=1) - 1) <= _SUM_TOLERANCE
+    n_bad = int((~(is_within & is_whole)).sum())
+    if n_bad:
+        raise TargetError(
+            f"{name} gives probabilities that do not lie in [0, 1] or do not add up to 1 for "
+            f"{n_bad} of {len(values)} records; give all classes, or logits"
+        )
