@@ -74,9 +74,11 @@ class Trainable(Protocol):
 class Classifier(Protocol):
     """A model that tells k classes apart."""
 
-    capabilities: ClassifierCapabilities
+    @property
+    def capabilities(self) -> ClassifierCapabilities:
+        """What it can be asked."""
 
-    def logits(self, features: NDArray) -> NDArray[np.floating]:
+    def logits(self, features: Any) -> NDArray[np.floating]:
         """(n, k) logits of n records, column c for class index c.
 
         A model that gives probabilities answers with their logarithms; a class that it has never

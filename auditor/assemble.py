@@ -63,7 +63,7 @@ def assemble(
             untested=judgement.untested,
             exit_code=judgement.exit_code,
         ),
-        target=scan.describe_target(),
+        target=scan.describe_target(observed),
         data=_data(scan),
         environment=_environment(scan),
         controls=judgement.controls,
@@ -80,18 +80,14 @@ def command_line(scan: PreparedScan) -> str:
     """The command that repeats this scan, every path cut to its last component."""
     o = scan.options
     words = ["auditor scan model", shlex.quote(scan.target.name)]
-    if scan.reference_name is not None:
-        words.append(f"--reference {shlex.quote(scan.reference_name)}")
-    for flag in ("members", "nonmembers", "out", "policy", "config", "lora"):
+    for flag in ("members", "nonmembers", "out", "policy", "config"):
         value = getattr(o, flag)
         if value is not None:
             words.append(f"--{flag} {shlex.quote(Path(value).resolve().name)}")
     words.append(f"--attacks {','.join(scan.plan.configs)}")
-    words.append(f"--device {scan.device.type} --precision {scan.precision}")
-    words.append(f"--batch-size {scan.batch_size} --seed {o.seed}")
-    for flag in ("resolution", "limit"):
-        if getattr(o, flag) is not None:
-            words.append(f"--{flag} {getattr(o, flag)}")
+    words += [f"--device {scan.device.type}", *scan.own_flags(), f"--seed {o.seed}"]
+    if o.limit is not None:
+        words.append(f"--limit {o.limit}")
     if o.allow_pickle:
         words.append("--allow-pickle")
     return " ".join(words)
@@ -112,8 +108,8 @@ def _data(scan: PreparedScan) -> schema.Data:
         n_cross_split_dropped=splits.n_cross_split_dropped,
         n_unreadable=splits.n_unreadable,
         n_near_duplicates_across=splits.n_near_duplicates_across,
-        has_captions=splits.has_captions,
-        caption_source=splits.caption_source,
+        has_captions=scan.caption_source is not None,
+        caption_source=scan.caption_source or "none",
         n_train=scan.config.n_train,
         notes=splits.notes,
     )

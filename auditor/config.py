@@ -22,6 +22,8 @@ class ScanConfig(BaseModel):
     """Names of the attacks to run; the default is the shared bundle."""
     attack_options: dict[str, dict[str, Any]] = {}
     """Attack name -> settings that differ from the paper's defaults."""
+    classes: tuple[str | int, ...] | None = None
+    """Classifiers: labels in the order of the model's outputs, where its file does not name them."""
     records: ReadOptions = ReadOptions()
     """Columns and limits of reading."""
     n_train: Annotated[int, Field(ge=1)] | None = None
@@ -43,9 +45,13 @@ TEMPLATE = """\
 #   image_column: image      # column with the image (Parquet) or its path (JSONL, CSV)
 #   text_column: text        # column with the caption
 #   subject_column: person   # one person, several records: the unit becomes the person
+#   label_column: label      # classifiers: column with the class
+#   drop_columns: [row_id]   # classifiers: columns that the model does not take
 #   split_column: split      # one data set with both splits
 #   member_split: train
 #   nonmember_split: test
+
+# classes: [cat, dog]        # classifiers: labels in the order of the outputs, if the file has none
 
 # n_train: 50000             # all training records, to extrapolate a bound to them
 # tester: ...                # name printed in the report's signature field

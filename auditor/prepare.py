@@ -9,12 +9,12 @@ from __future__ import annotations
 import abc
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ from auditor.observe.plan import Plan
 from auditor.observe.usage import Usage
 from auditor.policy import Policy
 from auditor.progress import Progress
-from auditor.records import ProjectKey, Record, Splits, load_or_create_project_key
+from auditor.records import ProjectKey, load_or_create_project_key
 from auditor.scoring import Scores
 from reports import record as schema
 
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     import torch
 
     from auditor.controls.suite import Controls
+
+Record: TypeAlias = Any
+"""A record of the family: `auditor.records.Record` or `auditor.records.rows.RowRecord`."""
+SplitsT = TypeVar("SplitsT")
 
 CALIBRATION_SHARE = 0.2
 """Share of both splits that fitted attacks are fitted on."""
@@ -67,6 +71,14 @@ class ScanOptions:
     fresh: bool = False
     reveal: bool = False
     allow_pickle: bool = False
+    family: str = "auto"
+    """Kind of target: auto recognises it."""
+    train: str | None = None
+    """Classifiers: `module:function` that returns how models like the target are trained."""
+    shadows: int | None = None
+    """Classifiers: shadow models to train; None for 32 where there is a recipe."""
+    factory: str | None = None
+    """Classifiers: `module:function` that builds the torch module of a .safetensors file."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +124,8 @@ class PreparedScan(abc.ABC):
     options: ScanOptions
     policy: Policy
     config: ScanConfig
-    splits: Splits
+    splits: Any
+    """Members and nonmembers: `Splits` or `RowSplits`."""
     target: Any
     """The target of the family; it has `name`, `key`, `hashes`, `capabilities`."""
     plan: Plan
@@ -157,6 +170,15 @@ class PreparedScan(abc.ABC):
         """Name of the reference model, if there is one."""
         return None
 
+    @property
+    def caption_source(self) -> str | None:
+        """Where captions come from, if the records have any."""
+        return None
+
+    @abc.abstractmethod
+    def own_flags(self) -> list[str]:
+        """What only this family adds to the command that repeats the scan; no paths."""
+
     @abc.abstractmethod
     def observe(self, records: Sequence[Record]) -> Observations:
         """What the target answers about records, axis 0 in their order."""
@@ -170,7 +192,7 @@ class PreparedScan(abc.ABC):
         """Every control of the family."""
 
     @abc.abstractmethod
-    def describe_target(self) -> schema.Target:
+    def describe_target(self, observed: Observed) -> schema.Target:
         """The target in the record of the audit."""
 
     @abc.abstractmethod
@@ -228,13 +250,14 @@ def check_plan(plan: Plan) -> None:
         raise UsageError(f"none of the chosen attacks can run on this target ({reasons})")
 
 
-def without_calibration(splits: Splits) -> Splits:
+def without_calibration(splits: SplitsT) -> SplitsT:
     """All records evaluated, since none of the attacks that run is fitted."""
+    given: Any = splits
     return dataclasses.replace(
-        splits,
-        members=tuple(sorted(splits.members + splits.calibration_members, key=lambda r: r.id)),
+        given,
+        members=tuple(sorted(given.members + given.calibration_members, key=lambda r: r.id)),
         nonmembers=tuple(
-            sorted(splits.nonmembers + splits.calibration_nonmembers, key=lambda r: r.id)
+            sorted(given.nonmembers + given.calibration_nonmembers, key=lambda r: r.id)
         ),
         calibration_members=(),
         calibration_nonmembers=(),
@@ -247,12 +270,12 @@ def check_out(out: Path) -> None:
         raise UsageError(f"--out {out} is a file; pass a directory")
 
 
-def refuse_options(options: ScanOptions, family: str, flags: Mapping[str, str]) -> None:
-    """Refuse options that belong to another family; flags: field -> the flag with its reason."""
-    defaults = {f.name: f.default for f in dataclasses.fields(ScanOptions)}
-    for name, flag in flags.items():
-        if getattr(options, name) != defaults[name]:
-            raise UsageError(f"{flag} does not apply to a {family} target; leave it out")
+def refuse_options(options: ScanOptions, family: str, names: Sequence[str]) -> None:
+    """Refuse options that belong to another family."""
+    for field_ in dataclasses.fields(ScanOptions):
+        if field_.name in names and getattr(options, field_.name) != field_.default:
+            flag = field_.name.replace("_", "-")
+            raise UsageError(f"--{flag} does not apply to a {family}; leave it out")
 
 
 def reading(progress: Progress) -> Callable[[str, int, int], None]:

@@ -18,7 +18,7 @@ from attacks.registry import attack
 from auditor.assemble import assemble
 from auditor.controls.suite import Controls
 from auditor.evaluate import AttackEntry, Evaluation, RecordTable, evaluate
-from auditor.families import family
+from auditor.families import family_of
 from auditor.judge import judge
 from auditor.outputs import write_outputs
 from auditor.prepare import Observed, PreparedScan, ScanOptions
@@ -56,7 +56,7 @@ def scan_model(options: ScanOptions, progress: Progress | None = None) -> ScanRe
 
 def plan_scan(options: ScanOptions, progress: Progress) -> PreparedScan:
     """Read policy, configuration, records and model, and plan what to ask."""
-    return family("diffusion").prepare(options, progress)
+    return family_of(options).prepare(options, progress)
 
 
 def run_scan(scan: PreparedScan, progress: Progress) -> ScanResult:

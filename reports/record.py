@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from attacks.results import (
     ControlResult,
     CurvePoint,
+    Estimate,
     MembershipFinding,
     Outcome,
     PlannedAttack,
@@ -71,6 +72,25 @@ class DiffusionDetails(_Model):
     is_text_conditional: bool
 
 
+class ClassifierDetails(_Model):
+    """What only a classifier has."""
+
+    n_classes: int
+    gives: Literal["logits", "probabilities", "labels"]
+    """The most that an answer holds."""
+    n_features: int
+    """Columns of a record."""
+    accuracy_members: Estimate
+    """Share of evaluated members that it classifies rightly, with its exact 95 % interval."""
+    accuracy_nonmembers: Estimate
+    n_shadows: int
+    """Shadow models that attacks compared it with."""
+    clipped: float | None
+    """Share of its probabilities that were clipped to keep logarithms finite."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know about the training of the shadow models."""
+
+
 class Target(_Model):
     """What was audited; no path, only hashes."""
 
@@ -83,6 +103,7 @@ class Target(_Model):
     weights_sha256: dict[str, str]
     """Component file -> SHA-256."""
     diffusion: DiffusionDetails | None = None
+    classifier: ClassifierDetails | None = None
     adapter: str | None = None
     reference: str | None = None
 

@@ -11,7 +11,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class Request:
         return json.dumps([self.kind, self.version, parameters], sort_keys=True)
 
 
-Observations: TypeAlias = Mapping[Request, NDArray[np.floating]]
+Observations: TypeAlias = Mapping[Request, NDArray[Any]]
 """Answers by request; axis 0 is the records, in one order for all requests."""
 
 

@@ -19,7 +19,7 @@ from scipy import stats
 from scipy.special import betaincinv
 
 from attacks.errors import DataError, ShapeError
-from attacks.results import TprAtFpr
+from attacks.results import Estimate, TprAtFpr
 
 
 class Interval(NamedTuple):
@@ -78,6 +78,12 @@ class PassRank(NamedTuple):
     """Probability that the true FPR at y_(rank) is below the nominal one."""
     alpha_members: float
     """Error g left for the members, so that beta + (1 - beta) g = alpha."""
+
+
+def share_estimate(hits: NDArray[np.bool_], *, confidence: float = 0.95) -> Estimate:
+    """Share of (n,) records for which something holds, n at least 1, with its exact interval."""
+    limits = clopper_pearson(int(hits.sum()), hits.size, confidence=confidence)
+    return Estimate(float(hits.mean()), float(limits.low), float(limits.high))
 
 
 @lru_cache(maxsize=4096)

@@ -15,7 +15,7 @@ LONG_SCAN_SECONDS = 3600
 
 
 def scan_model(
-    model: Annotated[str, typer.Argument(help="A diffusers directory, or a hub id.")],
+    model: Annotated[str, typer.Argument(help="A diffusers directory, a hub id, or a classifier.")],
     members: Annotated[Path, typer.Option(help="Records that the model was trained on.")],
     nonmembers: Annotated[Path, typer.Option(help="Records like them that it never saw.")],
     out: Annotated[Path, typer.Option(help="Directory for audit.json and the reports.")],
@@ -52,13 +52,30 @@ def scan_model(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print audit.json on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the verdict alone.")] = False,
+    family: Annotated[
+        str, typer.Option(help="auto, diffusion, classifier: the kind of target.")
+    ] = "auto",
+    train: Annotated[
+        str | None,
+        typer.Option(help="Classifiers: module:function, how models like the target are trained."),
+    ] = None,
+    shadows: Annotated[
+        int | None,
+        typer.Option(min=0, help="Classifiers: shadow models to train (an even number)."),
+    ] = None,
+    factory: Annotated[
+        str | None, typer.Option(help="Classifiers: module:function, builds the torch module.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a long scan.")] = False,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Read pickled weights (weights only).")
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Audit a diffusion model: which of its training records does it give away?
+    """Audit a model: which of its training records does it give away?
+
+    MODEL is a diffusers directory or hub id, a file of a classifier (.skops, .onnx, .pt2,
+    .safetensors), or the word `predictions` if the records come with a model's saved answers.
 
     Example: auditor scan model ./model --members ./train --nonmembers ./holdout --out audit
     """
@@ -85,6 +102,10 @@ def scan_model(
         fresh=fresh,
         reveal=reveal,
         allow_pickle=allow_pickle,
+        family=family,
+        train=train,
+        shadows=shadows,
+        factory=factory,
     )
     shown = progress(quiet=quiet or as_json)
     try:

@@ -32,7 +32,7 @@ from attacks.statistics.blind import PERMUTATIONS, BlindResult, blind_test, labe
 from auditor.controls.features import BlindFeatures
 
 if TYPE_CHECKING:
-    from auditor.records import Record
+    from auditor.prepare import Record
 
 ALPHA_INVALID = 0.01
 """p at or below which the comparison is confounded."""

@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.records import Record
-
 Floats = NDArray[np.float64]
 
 COMPONENTS = 32
@@ -54,7 +52,7 @@ def standardised(features: Floats) -> Floats:
     return (features[:, varies] - features[:, varies].mean(axis=0)) / deviation[varies]
 
 
-def records_per_subject(records: Sequence[Record]) -> Floats | None:
+def records_per_subject(records: Sequence[Any]) -> Floats | None:
     """(n,) how many records each record's subject has; None where no record names a subject.
 
     The maximum over more records is larger, so that a difference in this alone looks like a leak.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from attacks.results import ControlResult, ControlStatus
 from attacks.statistics.rates import clopper_pearson, nth_largest, pass_rank
 from auditor.controls.sampling import draw
-from auditor.records import Record
 from auditor.scoring import Scores
 
 N_INJECTED = 18
@@ -51,7 +50,7 @@ class DoseScores(NamedTuple):
     there is nothing to catch."""
 
 
-def chosen_records(nonmembers: Sequence[Record], seed: int) -> list[Record]:
+def chosen_records(nonmembers: Sequence[Any], seed: int) -> list[Any]:
     """The records to inject, the first 18, and those to compare them with, at most 110."""
     return draw(nonmembers, N_INJECTED + N_COMPARED, seed, "positive")
 

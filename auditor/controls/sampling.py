@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
-from auditor.records import Record
 
-
-def draw(records: Sequence[Record], n: int, seed: int, purpose: str) -> list[Record]:
+def draw(records: Sequence[Any], n: int, seed: int, purpose: str) -> list[Any]:
     """At most n records in an order that depends on (seed, purpose, record id) alone."""
 
-    def rank(record: Record) -> bytes:
+    def rank(record: Any) -> bytes:
         return hashlib.blake2b(f"{seed}|{purpose}|{record.id}".encode(), digest_size=16).digest()
 
     return sorted(records, key=rank)[:n]

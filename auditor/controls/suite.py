@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from attacks.results import ControlResult
 from auditor.controls.blind import BlindBaseline
 from auditor.controls.negative import random_half, separates
-from auditor.records import Record
 
 if TYPE_CHECKING:
-    from auditor.prepare import Observed, PreparedScan
+    from auditor.prepare import Observed, PreparedScan, Record
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Protocol, cast
 
+from attacks.errors import UsageError, did_you_mean
+
 if TYPE_CHECKING:
     from auditor.prepare import PreparedScan, ScanOptions
     from auditor.progress import Progress
 
-FAMILIES = {"diffusion": "auditor.families.diffusion"}
+FAMILIES = {
+    "diffusion": "auditor.families.diffusion",
+    "classifier": "auditor.families.classifier",
+}
 """Name in `--family` -> module, imported on first use."""
 
 
@@ -20,6 +25,11 @@ class Family(Protocol):
         """Read and check everything that a scan of this family needs."""
 
 
-def family(name: str) -> Family:
-    """The module of a family."""
+def family_of(options: ScanOptions) -> Family:
+    """The module of the family that the options name, or that the model is recognised as."""
+    from auditor.targets.classifier.formats import recognise
+
+    name = recognise(options.model) if options.family == "auto" else options.family
+    if name not in FAMILIES:
+        raise UsageError(f"unknown family '{name}'; {did_you_mean(name, FAMILIES)}")
     return cast(Family, importlib.import_module(FAMILIES[name]))

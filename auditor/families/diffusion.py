@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ from auditor.prepare import (
     check_plan,
     chosen_attacks,
     reading,
+    refuse_options,
     timed,
     without_calibration,
 )
@@ -95,7 +97,23 @@ class DiffusionScan(PreparedScan):
         """Competence, negative, random weights, blind and positive controls."""
         return run_controls(self, observed, progress)
 
-    def describe_target(self) -> schema.Target:
+    @property
+    def caption_source(self) -> str | None:
+        """Where captions come from, if the records have any."""
+        return self.splits.caption_source if self.splits.has_captions else None
+
+    def own_flags(self) -> list[str]:
+        """Precision, batch, resolution, and the models beside the target."""
+        words = [f"--precision {self.precision} --batch-size {self.batch_size}"]
+        if self.reference_name is not None:
+            words.append(f"--reference {shlex.quote(self.reference_name)}")
+        if self.options.lora is not None:
+            words.append(f"--lora {shlex.quote(self.options.lora.resolve().name)}")
+        if self.options.resolution is not None:
+            words.append(f"--resolution {self.options.resolution}")
+        return words
+
+    def describe_target(self, observed: Observed) -> schema.Target:
         """Pipeline, schedule and conditioning."""
         target: DiffusionTarget = self.target
         capabilities: DiffusionCapabilities = target.capabilities
@@ -163,6 +181,7 @@ def prepare(options: ScanOptions, progress: Progress) -> DiffusionScan:
     """Read policy, configuration, records and model, and plan the pass over them."""
     started = datetime.now(UTC)
     seconds: dict[str, float] = {}
+    refuse_options(options, "diffusion model", ("train", "shadows", "factory"))
     policy = load_policy(options.policy) if options.policy else preset_policy("default")
     config = load_config(options.config)
     names = chosen_attacks(options.attacks, config, "diffusion")

@@ -55,6 +55,16 @@ class RowRecord:
     source: RowSource | Source = field(compare=False)
     """Private: which row of which file."""
 
+    @property
+    def colour(self) -> str:
+        """The same grey for every record: a row has no colour."""
+        return "#808080"
+
+    @property
+    def size(self) -> str:
+        """Nothing: all rows have the same columns."""
+        return ""
+
     def __repr__(self) -> str:
         return f"RowRecord(multiplicity={self.multiplicity})"
 

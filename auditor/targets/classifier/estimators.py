@@ -32,7 +32,7 @@ class Estimator:
 
     def __init__(self, estimator: Any, name: str):
         """Raises TargetError if the object is no fitted classifier of one label a record."""
-        self._estimator = estimator
+        self.estimator = estimator
         self._shown = f"'{name}'"
         self.architecture = _architecture(estimator)
         self.classes: tuple[str, ...] | None = self._own_classes()
@@ -58,15 +58,15 @@ class Estimator:
 
     def _ask(self, batch: Any) -> NDArray:
         if self.kind == "probabilities":
-            return np.asarray(self._estimator.predict_proba(batch))
+            return np.asarray(self.estimator.predict_proba(batch))
         if self.kind == "logits":
-            return np.asarray(self._estimator.decision_function(batch))
-        predicted = class_positions(self._estimator.predict(batch), self._estimator.classes_)
-        return np.eye(len(self._estimator.classes_))[predicted]
+            return np.asarray(self.estimator.decision_function(batch))
+        predicted = class_positions(self.estimator.predict(batch), self.estimator.classes_)
+        return np.eye(len(self.estimator.classes_))[predicted]
 
     def _own_classes(self) -> tuple[str, ...]:
-        classes = getattr(self._estimator, "classes_", None)
-        is_multilabel = getattr(self._estimator, "multilabel_", False) is True
+        classes = getattr(self.estimator, "classes_", None)
+        is_multilabel = getattr(self.estimator, "multilabel_", False) is True
         if not isinstance(classes, np.ndarray) or classes.ndim != 1 or is_multilabel:
             raise TargetError(
                 f"{self._shown} is a {self.architecture}, which is no fitted classifier of one "
@@ -77,14 +77,14 @@ class Estimator:
         return class_texts(classes.tolist())
 
     def _best_kind(self, n_classes: int) -> Kind:
-        if hasattr(self._estimator, "predict_proba"):
+        if hasattr(self.estimator, "predict_proba"):
             return "probabilities"
-        final = _final(self._estimator)
+        final = _final(self.estimator)
         is_pairwise = n_classes > 2 and (
             getattr(final, "decision_function_shape", None) == "ovo"
             or type(final).__name__ == "OutputCodeClassifier"
         )
-        if hasattr(self._estimator, "decision_function") and not is_pairwise:
+        if hasattr(self.estimator, "decision_function") and not is_pairwise:
             return "logits"
         return "labels"
 
@@ -92,8 +92,8 @@ class Estimator:
         """The rows with the names, or the plain numbers, that the model was fitted on."""
         import pandas as pd
 
-        names = [str(n) for n in getattr(self._estimator, "feature_names_in_", ())]
-        n_wanted = len(names) or getattr(self._estimator, "n_features_in_", None)
+        names = [str(n) for n in getattr(self.estimator, "feature_names_in_", ())]
+        n_wanted = len(names) or getattr(self.estimator, "n_features_in_", None)
         if isinstance(features, np.ndarray):
             flat = features.reshape(len(features), -1)
             self._check_number(flat.shape[1], n_wanted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,11 @@ class ClassifierTarget:
     def n_parameters(self) -> int | None:
         """Trained numbers; None where the format does not tell, or it means little."""
         return self._model.n_parameters
+
+    @property
+    def estimator(self) -> Any | None:
+        """The scikit-learn estimator inside, which can be trained again; None for other models."""
+        return getattr(self._model, "estimator", None)
 
     @property
     def device(self) -> str:

@@ -1,0 +1,136 @@
+"""Answers every request about labelled records, from one classifier and its shadow models.
+
+The arithmetic of each kind is defined in `attacks.observations.classifier`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.errors import InternalError, TargetError
+from attacks.membership._confidence import phi
+from attacks.observations import (
+    Classes,
+    Features,
+    Logits,
+    NoisyCorrectness,
+    Observations,
+    Request,
+    ShadowConfidence,
+    ShadowKeep,
+    ShadowLogits,
+    with_requirements,
+)
+from attacks.protocols import Classifier
+from auditor.observe.cache import Cache, shard_key
+from auditor.observe.noise import noise
+from auditor.observe.perturb import draws_per_record, perturbed
+from auditor.observe.usage import Usage
+from auditor.records.rows import RowRecord, Table
+from auditor.shadows import ShadowSet
+
+CHUNK = 65_536
+"""Shadow answers (records times models) whose confidences are computed at once."""
+
+
+@dataclass
+class ClassifierObserver:
+    """A table of records in front of a classifier."""
+
+    target: Classifier
+    table: Table
+    classes: NDArray[np.intp]
+    """(N,) class index of every row of the table."""
+    shadows: ShadowSet | None
+    seed: int
+    cache: Cache
+    usage: Usage
+
+    def observe(self, records: Sequence[RowRecord], requests: Sequence[Request]) -> Observations:
+        """Answers about records, axis 0 in their order; answers of the target come from the cache."""
+        answers: dict[Request, NDArray] = {}
+        for request in with_requirements(requests):
+            answers[request] = self._answer(records, request)
+        return answers
+
+    def _answer(self, records: Sequence[RowRecord], request: Request) -> NDArray:
+        positions = np.array([record.position for record in records], dtype=np.int64)
+        if isinstance(request, Classes):
+            return self.classes[positions]
+        if isinstance(request, Features):
+            return self.table.encoded(positions)
+        if isinstance(request, Logits | NoisyCorrectness):
+            return self._ask(records, positions, request)
+        if self.shadows is None:
+            raise InternalError(f"{request.kind} was asked for, and there are no shadow models")
+        rows = self._rows(records)
+        if isinstance(request, ShadowKeep):
+            return self.shadows.keep[:, rows].T
+        if isinstance(request, ShadowLogits):
+            return np.ascontiguousarray(self.shadows.logits[:, rows].transpose(1, 0, 2))
+        if isinstance(request, ShadowConfidence):
+            return self._shadow_confidence(rows, self.classes[positions], request.temperature)
+        raise InternalError(f"a classifier cannot answer {request.kind}")
+
+    def _ask(
+        self, records: Sequence[RowRecord], positions: NDArray[np.int64], request: Request
+    ) -> NDArray:
+        """What the target itself answers, once."""
+        shard = shard_key([record.id for record in records])
+        stored = self.cache.load(request, shard)
+        if stored is not None and len(stored) == len(records):
+            self.usage.n_calls_cached += request.calls * len(records)
+            return stored
+        answer: NDArray
+        if isinstance(request, NoisyCorrectness):
+            answer = self._noisy_correctness(records, positions, request)
+        else:
+            answer = self._logits(self.table.inputs(positions))[:, None, :]
+        self.cache.store(request, shard, answer)
+        return answer
+
+    def _logits(self, inputs: Any) -> NDArray[np.float64]:
+        found = np.asarray(self.target.logits(inputs), dtype=np.float64)
+        self.usage.n_calls += len(found)
+        bad = int((~np.isfinite(found)).any(axis=1).sum())
+        if bad:
+            raise TargetError(
+                f"the model gave NaN or infinity on {bad} of {len(found)} records; "
+                "check that its weights are complete and its inputs prepared as in training"
+            )
+        return found
+
+    def _noisy_correctness(
+        self, records: Sequence[RowRecord], positions: NDArray[np.int64], request: NoisyCorrectness
+    ) -> NDArray[np.bool_]:
+        true, shape = self.classes[positions], draws_per_record(self.table)
+        columns = [self._logits(self.table.inputs(positions)).argmax(axis=1) == true]
+        for i in range(request.repetitions):
+            draws = np.stack([noise(self.seed, record.id, 0, i, shape) for record in records])
+            noisy = perturbed(self.table, positions, draws, request.sigma, request.flip)
+            columns.append(self._logits(noisy).argmax(axis=1) == true)
+        return np.stack(columns, axis=1)
+
+    def _shadow_confidence(
+        self, rows: NDArray[np.int64], classes: NDArray[np.intp], temperature: float
+    ) -> NDArray[np.float32]:
+        assert self.shadows is not None
+        n_models = len(self.shadows.keep)
+        found = np.empty((len(rows), n_models, 1), dtype=np.float32)
+        step = max(1, CHUNK // max(n_models, 1))
+        for start in range(0, len(rows), step):
+            part = slice(start, start + step)
+            logits = self.shadows.logits[:, rows[part]].transpose(1, 0, 2)
+            found[part, :, 0] = phi(logits.astype(np.float64) / temperature, classes[part])
+        return found
+
+    def _rows(self, records: Sequence[RowRecord]) -> NDArray[np.int64]:
+        """Where records lie in the pool of the shadow models."""
+        assert self.shadows is not None
+        place = {name: i for i, name in enumerate(self.shadows.record_ids)}
+        return np.array([place[record.id] for record in records], dtype=np.int64)
