@@ -7,8 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.membership import _common
-
 
 class AttackModel(NamedTuple):
     """A fitted model: weights on features that are standardised as in its own training."""
@@ -33,9 +31,10 @@ def fit(features: NDArray[np.float64], is_in: NDArray[np.bool_], *, strength: fl
     """
     from sklearn.linear_model import LogisticRegression
 
-    rows = _common.canonical(features, is_in)
-    mean, spread = rows.features.mean(axis=0), rows.features.std(axis=0)
+    order = np.lexsort((is_in, *features.T))
+    rows = features[order]
+    mean, spread = rows.mean(axis=0), rows.std(axis=0)
     spread = np.where(spread > 1e-12 * (1 + np.abs(mean)), spread, 1.0)
     model = LogisticRegression(C=strength, max_iter=1000)
-    model.fit((rows.features - mean) / spread, rows.is_member)
+    model.fit((rows - mean) / spread, is_in[order])
     return AttackModel(mean, spread, model.coef_[0], float(model.intercept_[0]))
