@@ -1,6 +1,25 @@
-"""The statistics that every attack shares: exact rates, AUC, evidence at the top, power."""
+"""The statistics that every attack shares: rates, AUC, evidence at the top, power, DP audits."""
 
 from attacks.statistics.auc import Auc, auc, paired_difference, roc_curve
+from attacks.statistics.epsilon import (
+    Confusion,
+    EpsilonBound,
+    confusion_at,
+    epsilon_limit,
+    epsilon_lower_bound,
+)
+from attacks.statistics.f_dp import FDpAudit, audit_one_run_gaussian, f_dp_mu
+from attacks.statistics.gaussian_dp import (
+    GaussianBound,
+    auc_of_mu,
+    balanced_accuracy_of_mu,
+    delta_of_epsilon,
+    epsilon_of_mu,
+    mu_limit,
+    mu_lower_bound,
+    mu_of_epsilon,
+    tpr_of_mu,
+)
 from attacks.statistics.identified import (
     RANKS,
     SubjectScores,
@@ -11,11 +30,25 @@ from attacks.statistics.identified import (
     top_evidence,
 )
 from attacks.statistics.multiplicity import benjamini_hochberg, holm
+from attacks.statistics.one_run import (
+    GuessPair,
+    OneRunAudit,
+    audit_one_run,
+    correct_guesses,
+    guess_grid,
+    one_run_epsilon,
+    one_run_p_value,
+)
 from attacks.statistics.permutation import (
     PERMUTATIONS,
     JointTest,
     joint_auc_test,
     joint_identified_test,
+)
+from attacks.statistics.posterior import (
+    EpsilonPosterior,
+    epsilon_posterior,
+    posterior_probability,
 )
 from attacks.statistics.power import (
     Reachable,
@@ -38,22 +71,48 @@ __all__ = [
     "PERMUTATIONS",
     "RANKS",
     "Auc",
+    "Confusion",
+    "EpsilonBound",
+    "EpsilonPosterior",
+    "FDpAudit",
+    "GaussianBound",
+    "GuessPair",
     "Interval",
     "JointTest",
+    "OneRunAudit",
     "Reachable",
     "SubjectScores",
     "TopEvidence",
     "auc",
+    "auc_of_mu",
+    "audit_one_run",
+    "audit_one_run_gaussian",
+    "balanced_accuracy_of_mu",
     "benjamini_hochberg",
     "clopper_pearson",
+    "confusion_at",
+    "correct_guesses",
+    "delta_of_epsilon",
     "detectable_share",
+    "epsilon_limit",
+    "epsilon_lower_bound",
+    "epsilon_of_mu",
+    "epsilon_posterior",
+    "f_dp_mu",
+    "guess_grid",
     "holm",
     "joint_auc_test",
     "joint_identified_test",
     "lower_limit",
     "max_per_subject",
+    "mu_limit",
+    "mu_lower_bound",
+    "mu_of_epsilon",
     "named_members",
+    "one_run_epsilon",
+    "one_run_p_value",
     "paired_difference",
+    "posterior_probability",
     "reachable_verdicts",
     "roc_curve",
     "smallest_detectable",
@@ -62,6 +121,7 @@ __all__ = [
     "tpr_at_fpr",
     "tpr_fail_p_value",
     "tpr_lower_bound",
+    "tpr_of_mu",
     "tpr_upper_bound",
     "upper_limit",
 ]

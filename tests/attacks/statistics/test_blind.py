@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -247,6 +249,13 @@ def test_uniform_features_show_nothing():
 def test_no_features_at_all_show_nothing():
     rng = np.random.default_rng(0)
     assert blind_test({}, {}, np.arange(60) < 30, rng=rng, n_permutations=99).p == 1
+
+
+def test_what_stands_out_most_may_point_down_only_where_no_label_is_fitted():
+    result = blind_test({}, {}, np.arange(60) < 30, rng=np.random.default_rng(0), n_permutations=99)
+    z = {"ridge:x": 2.0, "size": -3.0, "boosted": -9.0}
+    assert replace(result, z=z).strongest == "size"
+    assert replace(result, z=z | {"ridge:x": 4.0}).strongest == "ridge:x"
 
 
 def test_refusals():
