@@ -32,7 +32,7 @@ def as_numbers(features: Features, shown: str, dtype: str = "float32") -> NDArra
             f"{shown} takes numbers, and these columns hold something else: {shown_names(words)}; "
             "encode them as they were for training, or leave them out with drop_columns"
         )
-    return features.to_numpy(dtype=dtype, na_value=np.nan)
+    return np.array(features.to_numpy(dtype=dtype, na_value=np.nan))  # torch wants it writable
 
 
 def batches(n: int, n_values: int, fixed: int | None) -> Iterator[slice]:
