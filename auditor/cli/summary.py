@@ -53,7 +53,6 @@ def _print_named(result: ScanResult) -> None:
     for found in list(named.values())[:MOST_NAMED]:
         record = by_id[found.record_id]
         copies = f", {found.multiplicity} copies" if found.multiplicity > 1 else ""
-        row = "" if record.source.row is None else f" row {record.source.row}"
-        stdout.print(f"  {found.record_id}  {plain(record.source.place)}{row}{copies}")
+        stdout.print(f"  {found.record_id}  {plain(record.source.place)}{copies}")
     if len(named) > MOST_NAMED:
         stdout.print(f"  and {len(named) - MOST_NAMED} more in private/records.jsonl")

@@ -1,11 +1,18 @@
 """All controls of a scan of a classifier.
 
 The blind baseline never sees the target. The positive control trains copies by the user's recipe
-on the members and on nonmembers that are repeated as often as the dose says.
+on the members and on 18 nonmembers with wrong labels, as often as the dose says. An easy record
+with its own label leaves no trace in a good classifier, however often it is repeated: members and
+nonmembers both get a confidence of nearly 1. A wrong label cannot be guessed, only remembered, so
+that finding it shows what an attack can see. The planted records are compared with other
+nonmembers under wrong labels, who differ from them in nothing but training, and with the same ones
+under their own labels. The shadow models know all of them by their true labels alone, which is
+unfair to online attacks: `lira` may miss its control where it would see a real leak.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -14,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.membership._confidence import loss, phi
-from attacks.observations import Classes, Logits
+from attacks.observations import Classes, Logits, Observations
 from attacks.results import ControlResult, ControlStatus
 from auditor.controls.blind import blind_baseline
 from auditor.controls.positive import (
@@ -25,10 +32,12 @@ from auditor.controls.positive import (
     chosen_records,
     is_established,
     positive_control,
+    threshold_of,
 )
 from auditor.controls.row_features import row_features
 from auditor.controls.suite import Controls, blind_scores, halves_of_nonmembers
 from auditor.progress import Progress
+from auditor.records.identity import keyed_rank
 from auditor.records.rows import RowRecord
 from auditor.scoring import Scores, score_all
 
@@ -36,6 +45,8 @@ if TYPE_CHECKING:
     from auditor.families.classifier import ClassifierScan
     from auditor.prepare import Observed
 
+WRONG = ":wrong"
+"""Marks the id of a record under a wrong label."""
 FEWEST = 10
 """Nonmembers below which competence cannot be judged."""
 SIGNIFICANT = 2.326  # one-sided 1 % of the normal distribution
@@ -100,7 +111,7 @@ def _competence(observed: Observed) -> ControlResult:
 
 
 def _planted(scan: ClassifierScan, observed: Observed, progress: Progress) -> PositiveControl:
-    """Nonmembers repeated in the training set of a copy, dose by dose."""
+    """Nonmembers with wrong labels in the training set of a copy, dose by dose."""
     if scan.recipe is None:
         summary = (
             "Not run: without a recipe (--train) no copy can be trained, so that nobody knows what "
@@ -117,24 +128,44 @@ def _planted(scan: ClassifierScan, observed: Observed, progress: Progress) -> Po
 def _doses(
     scan: ClassifierScan, observed: Observed, chosen: Sequence[RowRecord], progress: Progress
 ) -> Iterator[DoseScores]:
-    """Copies trained on the members and the repeated nonmembers, from the smallest dose."""
+    """Copies from the smallest dose, asked about all chosen records under wrong labels.
+
+    A planted record also has to stand above the others under their own labels: those are what
+    sets the threshold of the scan itself.
+    """
     most = scan.policy.accepted_dose
     doses = [dose for dose in DOSES if dose <= most] or [most]
-    place = {record.id: i for i, record in enumerate(observed.records)}
-    injected = [place[record.id] for record in chosen[:N_INJECTED]]
-    before = float(loss(_phi(observed, injected)).mean())
-    for copy in scan.copies(chosen[:N_INJECTED], doses):
-        observer = scan.observer_of(copy.classifier, copy.cache)
-        found = observer.observe(chosen, scan.plan.requests)
+    n, n_chosen = N_INJECTED, len(chosen)
+    wrong = {f"{r.id}{WRONG}": c for r, c in zip(chosen, _wrong_classes(scan, chosen), strict=True)}
+    relabelled = [dataclasses.replace(record, id=f"{record.id}{WRONG}") for record in chosen]
+    asked = [*relabelled, *chosen[n:]]
+    own = scan.observer_of(scan.target, scan.cache, wrong).observe(asked, scan.plan.requests)
+    before = _loss(own)
+    for copy in scan.copies(relabelled[:n], wrong, doses):
+        found = scan.observer_of(copy.classifier, copy.cache, wrong).observe(
+            asked, scan.plan.requests
+        )
         progress.advance(1)
-        logits = np.asarray(found[Logits()])[:N_INJECTED, 0]
-        after = float(loss(phi(logits, np.asarray(found[Classes()])[:N_INJECTED])).mean())
+        after = _loss(found)
         scores: Scores | None = None
         if is_established(before, after):
-            scores = score_all(scan.plan, found, observed.calibration)[0]
+            scores = {}
+            for name, values in score_all(scan.plan, found, observed.calibration)[0].items():
+                limit = threshold_of(values[n_chosen:], scan.policy.rules.identified.fpr)
+                planted = np.where(values[:n] > limit, values[:n], -np.inf)
+                scores[name] = np.concatenate([planted, values[n:n_chosen]])
         yield DoseScores(copy.dose, before, after, scores)
 
 
-def _phi(observed: Observed, rows: Sequence[int]) -> NDArray[np.float64]:
-    logits = np.asarray(observed.observations[Logits()])[list(rows), 0]
-    return phi(logits, np.asarray(observed.observations[Classes()])[list(rows)])
+def _wrong_classes(scan: ClassifierScan, records: Sequence[RowRecord]) -> list[int]:
+    """For each record a class that is not its own, by a keyed hash."""
+    k, seed = scan.target.capabilities.n_classes, scan.options.seed
+    steps = [1 + keyed_rank("wrong class", seed, record.id) % (k - 1) for record in records]
+    own = [int(scan.classes[record.position]) for record in records]
+    return [(c + step) % k for c, step in zip(own, steps, strict=True)]
+
+
+def _loss(observations: Observations) -> float:
+    """Mean loss of the planted records."""
+    logits = np.asarray(observations[Logits()])[:N_INJECTED, 0]
+    return float(loss(phi(logits, np.asarray(observations[Classes()])[:N_INJECTED])).mean())

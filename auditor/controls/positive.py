@@ -104,9 +104,13 @@ def is_established(loss_before: float, loss_after: float) -> bool:
 
 
 def n_above(injected: NDArray[np.float64], others: NDArray[np.float64], fpr: float) -> int:
-    """Injected records strictly above the r-th largest other score, r as in the PASS bound."""
-    threshold = nth_largest(others, pass_rank(len(others), fpr).rank)
-    return int((injected > threshold).sum())
+    """Injected records strictly above the threshold that the others set."""
+    return int((injected > threshold_of(others, fpr)).sum())
+
+
+def threshold_of(others: NDArray[np.float64], fpr: float) -> float:
+    """The r-th largest of the others' scores, r as in the PASS bound."""
+    return nth_largest(others, pass_rank(len(others), fpr).rank)
 
 
 def is_caught(n: int, n_injected: int = N_INJECTED) -> bool:

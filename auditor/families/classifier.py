@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -139,8 +140,13 @@ class ClassifierScan(PreparedScan):
         """What the target and its shadow models answer about records."""
         return self.observer_of(self.target, self.cache).observe(records, self.plan.requests)
 
-    def observer_of(self, classifier: Classifier, cache: Cache) -> ClassifierObserver:
-        """The records of this scan in front of a classifier: the target, or a copy."""
+    def observer_of(
+        self, classifier: Classifier, cache: Cache, relabelled: Mapping[str, int] | None = None
+    ) -> ClassifierObserver:
+        """The records of this scan in front of a classifier: the target, or a copy.
+
+        relabelled: record id -> class that counts as its true one.
+        """
         return ClassifierObserver(
             target=classifier,
             table=self.splits.table,
@@ -149,10 +155,15 @@ class ClassifierScan(PreparedScan):
             seed=self.options.seed,
             cache=cache,
             usage=self.usage,
+            relabelled=relabelled or {},
         )
 
-    def copies(self, planted: Sequence[RowRecord], doses: Sequence[int]) -> Iterator[Copy]:
+    def copies(
+        self, planted: Sequence[RowRecord], wrong: Mapping[str, int], doses: Sequence[int]
+    ) -> Iterator[Copy]:
         """Models trained by the recipe on all members and on planted records, as often as a dose.
+
+        wrong: record id -> class with which a planted record is trained on.
 
         A copy is trained only when it is asked about something that is not stored yet.
         """
@@ -164,9 +175,9 @@ class ClassifierScan(PreparedScan):
         )
         seed = self.options.seed + COPY_SEED
         for dose in doses:
-            positions = [r.position for r in members] + [r.position for r in planted] * dose
-            recipe = f"planted {self.recipe.key} {names} {dose} {seed}"
-            copy = _Untrained(trainer, self, positions, seed)
+            records = [*members, *[record for record in planted for _ in range(dose)]]
+            recipe = f"planted {self.recipe.key} {names} {sorted(wrong.items())} {dose} {seed}"
+            copy = _Untrained(trainer, self, records, wrong, seed)
             yield Copy(dose, copy, self.cache.derived(recipe))
 
     def run_controls(self, observed: Observed, progress: Progress) -> Controls:
@@ -250,8 +261,10 @@ class _Untrained:
 
     trainer: RecipeTrainer
     scan: ClassifierScan
-    positions: Sequence[int]
-    """Rows of its training set, repeats included."""
+    records: Sequence[RowRecord]
+    """Its training set, repeats included."""
+    wrong: Mapping[str, int]
+    """Record id -> class, where that is not the true one."""
     seed: int
 
     @property
@@ -261,10 +274,15 @@ class _Untrained:
 
     @cached_property
     def _trained(self) -> Classifier:
-        features = self.scan.splits.table.inputs(self.positions)
-        classes = self.scan.classes[list(self.positions)]
-        everything = np.ones((1, len(self.positions)), dtype=bool)
-        return self.trainer.train(features, classes, everything, [self.seed])[0]
+        positions = [record.position for record in self.records]
+        own = self.scan.classes[positions]
+        classes = [self.wrong.get(r.id, int(c)) for r, c in zip(self.records, own, strict=True)]
+        everything = np.ones((1, len(positions)), dtype=bool)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # shadow models of the same recipe have reported them
+            return self.trainer.train(
+                self.scan.splits.table.inputs(positions), np.array(classes), everything, [self.seed]
+            )[0]
 
     def logits(self, features: NDArray) -> NDArray[np.floating]:
         """(n, k) logits."""

@@ -5,8 +5,8 @@ The arithmetic of each kind is defined in `attacks.observations.classifier`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -44,12 +44,14 @@ class ClassifierObserver:
 
     target: Classifier
     table: Table
-    classes: NDArray[np.intp]
+    classes: NDArray[np.int64]
     """(N,) class index of every row of the table."""
     shadows: ShadowSet | None
     seed: int
     cache: Cache
     usage: Usage
+    relabelled: Mapping[str, int] = field(default_factory=dict)
+    """Record id -> class that counts as its true one, for planted records."""
 
     def observe(self, records: Sequence[RowRecord], requests: Sequence[Request]) -> Observations:
         """Answers about records, axis 0 in their order; answers of the target come from the cache."""
@@ -61,7 +63,7 @@ class ClassifierObserver:
     def _answer(self, records: Sequence[RowRecord], request: Request) -> NDArray:
         positions = np.array([record.position for record in records], dtype=np.int64)
         if isinstance(request, Classes):
-            return self.classes[positions]
+            return self._true_classes(records)
         if isinstance(request, Features):
             return self.table.encoded(positions)
         if isinstance(request, Logits | NoisyCorrectness):
@@ -74,14 +76,15 @@ class ClassifierObserver:
         if isinstance(request, ShadowLogits):
             return np.ascontiguousarray(self.shadows.logits[:, rows].transpose(1, 0, 2))
         if isinstance(request, ShadowConfidence):
-            return self._shadow_confidence(rows, self.classes[positions], request.temperature)
+            return self._shadow_confidence(rows, self._true_classes(records), request.temperature)
         raise InternalError(f"a classifier cannot answer {request.kind}")
 
     def _ask(
         self, records: Sequence[RowRecord], positions: NDArray[np.int64], request: Request
     ) -> NDArray:
         """What the target itself answers, once."""
-        shard = shard_key([record.id for record in records])
+        changed = [f"{name}={c}" for name, c in sorted(self.relabelled.items())]
+        shard = shard_key([record.id for record in records] + changed)
         stored = self.cache.load(request, shard)
         if stored is not None and len(stored) == len(records):
             self.usage.n_calls_cached += request.calls * len(records)
@@ -108,7 +111,7 @@ class ClassifierObserver:
     def _noisy_correctness(
         self, records: Sequence[RowRecord], positions: NDArray[np.int64], request: NoisyCorrectness
     ) -> NDArray[np.bool_]:
-        true, shape = self.classes[positions], draws_per_record(self.table)
+        true, shape = self._true_classes(records), draws_per_record(self.table)
         columns = [self._logits(self.table.inputs(positions)).argmax(axis=1) == true]
         for i in range(request.repetitions):
             draws = np.stack([noise(self.seed, record.id, 0, i, shape) for record in records])
@@ -117,7 +120,7 @@ class ClassifierObserver:
         return np.stack(columns, axis=1)
 
     def _shadow_confidence(
-        self, rows: NDArray[np.int64], classes: NDArray[np.intp], temperature: float
+        self, rows: NDArray[np.int64], classes: NDArray[np.int64], temperature: float
     ) -> NDArray[np.float32]:
         assert self.shadows is not None
         n_models = len(self.shadows.keep)
@@ -129,8 +132,16 @@ class ClassifierObserver:
             found[part, :, 0] = phi(logits.astype(np.float64) / temperature, classes[part])
         return found
 
+    def _true_classes(self, records: Sequence[RowRecord]) -> NDArray[np.int64]:
+        own = self.classes[[record.position for record in records]]
+        given = [self.relabelled.get(r.id, int(c)) for r, c in zip(records, own, strict=True)]
+        return np.array(given, dtype=np.int64)
+
     def _rows(self, records: Sequence[RowRecord]) -> NDArray[np.int64]:
         """Where records lie in the pool of the shadow models."""
         assert self.shadows is not None
         place = {name: i for i, name in enumerate(self.shadows.record_ids)}
-        return np.array([place[record.id] for record in records], dtype=np.int64)
+        ids = [
+            record.id.partition(":")[0] for record in records
+        ]  # without the mark of a relabelling
+        return np.array([place[name] for name in ids], dtype=np.int64)
