@@ -90,10 +90,14 @@ def test_what_must_not_matter_and_what_must_not_help(counts: tuple[int, int, int
     exchanged = epsilon_lower_bound(Confusion(tn, fp, fn, tp), delta=0.01)
     assert exchanged.lower == pytest.approx(bound.lower, abs=1e-12)
     assert exchanged.estimate == pytest.approx(bound.estimate)
+    shared = epsilon_lower_bound(Confusion(*counts), delta=0.01, n_thresholds=20)
+    strict = epsilon_lower_bound(Confusion(*counts), delta=0.01, alpha=0.05 / 20)
+    assert (shared.lower, shared.ceiling) == (strict.lower, strict.ceiling)
+    assert (shared.tpr_low, shared.fpr_high) == (strict.tpr_low, strict.fpr_high)
     for weaker in (
+        shared,
         epsilon_lower_bound(Confusion(*counts), delta=0.02),
         epsilon_lower_bound(Confusion(*counts), delta=0.01, alpha=0.01),
-        epsilon_lower_bound(Confusion(*counts), delta=0.01, n_thresholds=20),
     ):
         assert weaker.lower <= bound.lower
         assert weaker.ceiling <= bound.ceiling
