@@ -1,10 +1,14 @@
-"""Directories that only their owner can enter."""
+"""Directories that only their owner can enter, and files that show damage."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from attacks.errors import UsageError
+from reports.files import write_atomic
+
+_DIGEST = 32
 
 
 def private_directory(path: Path, *, is_ours: bool = True) -> Path:
@@ -20,3 +24,20 @@ def private_directory(path: Path, *, is_ours: bool = True) -> Path:
     except OSError as error:
         raise UsageError(f"cannot create {path}: {error.strerror or error}") from error
     return path
+
+
+def store_checksummed(path: Path, body: bytes) -> None:
+    """Write bytes behind their SHA-256, whole or not at all, for the owner alone."""
+    write_atomic(path, hashlib.sha256(body).digest() + body, mode=0o600)
+
+
+def load_checksummed(path: Path) -> bytes | None:
+    """What `store_checksummed` wrote; None if there is no file or it is damaged (then removed)."""
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    digest, body = content[:_DIGEST], content[_DIGEST:]
+    if hashlib.sha256(body).digest() != digest:
+        path.unlink(missing_ok=True)
+        return None
+    return body

@@ -22,10 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.observations import Request
-from auditor.files import private_directory
+from auditor.files import load_checksummed, private_directory, store_checksummed
 from reports.files import write_atomic
-
-_DIGEST = 32
 
 
 def default_cache() -> Path:
@@ -53,24 +51,15 @@ class Cache:
 
     def load(self, request: Request, shard: str) -> NDArray[Any] | None:
         """A stored answer, or None if there is none or its file is damaged (then it is removed)."""
-        path = self._path(request, shard)
-        if self.is_fresh or not path.is_file():
-            return None
-        content = path.read_bytes()
-        digest, body = content[:_DIGEST], content[_DIGEST:]
-        if hashlib.sha256(body).digest() != digest:
-            path.unlink(missing_ok=True)
-            return None
-        return np.load(io.BytesIO(body), allow_pickle=False)
+        body = None if self.is_fresh else load_checksummed(self._path(request, shard))
+        return None if body is None else np.load(io.BytesIO(body), allow_pickle=False)
 
     def store(self, request: Request, shard: str, answer: NDArray[Any]) -> None:
         """Keep an answer, whole or not at all."""
         body = io.BytesIO()
         np.save(body, answer, allow_pickle=False)
-        content = body.getvalue()
-        path = self._path(request, shard)
         self._prepare()
-        write_atomic(path, hashlib.sha256(content).digest() + content, mode=0o600)
+        store_checksummed(self._path(request, shard), body.getvalue())
 
     def batch_size(self) -> int | None:
         """The batch size that earlier shards of this target used, if any."""
