@@ -1,0 +1,126 @@
+"""Scikit-learn classifiers fitted in parallel processes."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.errors import AuditorError, TargetError
+from auditor.shadows.pool import Pool
+from auditor.shadows.probabilities import Answers, class_logits
+from auditor.shadows.recipe import SklearnRecipe
+from auditor.shadows.store import Trained
+
+_NOT_ABOUT_THE_FIT = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
+
+
+class _Fitted(NamedTuple):
+    logits: NDArray[np.float32]
+    clipped: float
+    seconds: float
+    n_warnings: int
+
+
+def fitted_pairs(
+    recipe: SklearnRecipe,
+    pool: Pool,
+    keep: NDArray[np.bool_],
+    seeds: Sequence[int],
+    pairs: Sequence[int],
+    processes: int | None = None,
+) -> Iterator[Trained]:
+    """Pairs of classifiers, as soon as both of a pair and all before them are fitted.
+
+    keep: (m, n) training sets; seeds: (m,) for every random_state; pairs: which of the m/2 pairs.
+    processes: None uses every core; 1 stays in this process. Each has a single thread, so that
+        the number of processes changes nothing but the time.
+
+    Raises TargetError if a classifier cannot be fitted or asked.
+    """
+    from joblib import Parallel, cpu_count, delayed, parallel_config
+
+    models = [i for pair in pairs for i in (2 * pair, 2 * pair + 1)]
+    workers = min(processes or cpu_count(), len(models))
+    calls = (
+        (recipe.unfitted(int(seeds[i])), pool.features, pool.classes, keep[i], pool.n_classes)
+        for i in models
+    )
+    if workers <= 1:
+        yield from _paired(pairs, (_fit(*call) for call in calls))
+        return
+    with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
+        parallel = Parallel(return_as="generator")
+    results = parallel(delayed(_fit)(*call) for call in calls)
+    try:
+        yield from _paired(pairs, results)
+    finally:
+        with warnings.catch_warnings():
+            # an interruption leaves tasks behind, which joblib reports
+            warnings.filterwarnings("ignore", message=".*tasks which", category=UserWarning)
+            results.close()
+
+
+def _paired(pairs: Sequence[int], results: Iterator[_Fitted]) -> Iterator[Trained]:
+    for pair in pairs:
+        both = (next(results), next(results))
+        yield Trained(
+            models=(2 * pair, 2 * pair + 1),
+            logits=np.stack([one.logits for one in both]),
+            seconds=sum(one.seconds for one in both),
+            clipped=float(np.mean([one.clipped for one in both])),
+            n_warned=sum(one.n_warnings > 0 for one in both),
+        )
+
+
+def fitted(estimator: Any, features: Any, classes: NDArray, rows: NDArray[np.bool_]) -> Any:
+    """The estimator, fitted on some rows with a single thread.
+
+    Raises TargetError without the estimator's own message, which may quote records.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        try:
+            return estimator.fit(features[rows], classes[rows])
+        except Exception as error:  # estimators raise anything
+            raise TargetError(
+                f"{type(estimator).__name__} could not be fitted on {int(rows.sum())} records "
+                f"({type(error).__name__}); try it on half of the records, or --debug shows why"
+            ) from error
+
+
+def answered(estimator: Any, features: Any, n_classes: int) -> Answers:
+    """What a fitted estimator says about records; raises TargetError as `fitted`."""
+    name = type(estimator).__name__
+    try:
+        answers = class_logits(estimator, features, n_classes)
+    except AuditorError:
+        raise
+    except Exception as error:  # estimators raise anything
+        raise TargetError(
+            f"{name} was fitted on one half of the records and fails on the other "
+            f"({type(error).__name__}); encoders must ignore categories that they have not seen, "
+            "as OneHotEncoder(handle_unknown='ignore') does. --debug shows why"
+        ) from error
+    if not np.isfinite(answers.logits).all():
+        raise TargetError(f"{name} answers with NaN or infinity; check its parameters")
+    return answers
+
+
+def _fit(
+    estimator: Any, features: Any, classes: NDArray, rows: NDArray[np.bool_], k: int
+) -> _Fitted:
+    from threadpoolctl import threadpool_limits
+
+    began = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught, threadpool_limits(limits=1):
+        warnings.simplefilter("always")
+        answers = answered(fitted(estimator, features, classes, rows), features, k)
+    n_warnings = sum(not issubclass(w.category, _NOT_ABOUT_THE_FIT) for w in caught)
+    seconds = time.perf_counter() - began
+    return _Fitted(answers.logits.astype(np.float32), answers.clipped, seconds, n_warnings)
