@@ -76,6 +76,21 @@ def true_class_confidence(logits: NDArray, classes: NDArray[np.int64]) -> NDArra
     return true - logsumexp(others, axis=1)
 
 
+def centred_by_class(
+    scores: NDArray[np.float64], classes: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """(n,) scores less the median of their class, over all records, members or not.
+
+    So an uneven mix of classes on the two sides of a comparison does not pass for membership,
+    and records stay exchangeable where there is none.
+    """
+    centred = np.array(scores, dtype=np.float64)
+    for c in np.unique(classes):
+        rows = classes == c
+        centred[rows] -= np.median(centred[rows])
+    return centred
+
+
 @dataclass(frozen=True, slots=True)
 class MethodTrainer:
     """A method's `train` or `baseline` as a recipe for shadow models of `attacks.protocols`."""

@@ -3,7 +3,8 @@
 Three kinds of members are told apart: EX, stored records of earlier tasks, seen again in every
 later task; OLD, members of earlier tasks that were discarded; NEW, members of the newest task,
 stored or not (our reading: they have not been replayed yet). Nonmembers are records outside the
-training set, of the same classes.
+training set, of the same classes. Scores are the confidence in the true class, centred by class:
+the store holds as many of every class, and the rest need not.
 
 Herding keeps records near the mean of their class, which any model finds easy. So EX has a
 control: nonmembers that the same rule would have kept. Only what exceeds it is memory.
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.methods.classifiers import true_class_confidence
+from auditor.methods.classifiers import centred_by_class, true_class_confidence
 from auditor.methods.findings import MethodFinding, auc_estimate, compared, counted
 from auditor.methods.memo.herding import herded_by_class
 from auditor.methods.memo.ledger import Ledger
@@ -62,7 +63,8 @@ def own_question(
     """What the artefact stores, membership by kind, and whether the choice can be guessed."""
     kinds = member_kinds(trained, records, keep)
     classes = records.required_classes()
-    confidence = true_class_confidence(trained.logits(records.features), classes)
+    logits = trained.logits(records.features)
+    confidence = centred_by_class(true_class_confidence(logits, classes), classes)
     return (
         *stored_findings(trained),
         *kind_findings(confidence, kinds, would_be_kept(trained, records, kinds)),

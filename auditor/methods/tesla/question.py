@@ -8,6 +8,7 @@ same figures are their own control.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.results import Estimate
-from auditor.methods.classifiers import NetworkClassifier, true_class_confidence
+from auditor.methods.classifiers import NetworkClassifier, centred_by_class, true_class_confidence
 from auditor.methods.findings import MethodFinding, compared, counted
 from auditor.methods.protocol import Records, checked_keep
 from auditor.methods.tesla.config import TeslaConfig
@@ -35,7 +36,8 @@ def own_question(
     """Copies, nearness to members, traces of the start, and membership through a student."""
     mask, classes = checked_keep(records, keep), records.required_classes()
     nearness = nearness_by_class(trained, records)
-    confidence = true_class_confidence(trained.logits(records.features), classes)
+    logits = trained.logits(records.features)
+    confidence = centred_by_class(true_class_confidence(logits, classes), classes)
     return (
         copies(trained, records, mask),
         compared(
@@ -88,60 +90,74 @@ def copies(trained: NetworkClassifier, records: Records, mask: NDArray[np.bool_]
 
 
 def nearness_by_class(trained: NetworkClassifier, records: Records) -> NDArray[np.float64]:
-    """(n,) minus the distance to the nearest picture of the record's class.
+    """(n,) minus the distance to the nearest picture of the record's class, centred by class."""
+    return _best_by_class(
+        trained,
+        records,
+        lambda rows, picture: -np.linalg.norm((rows - picture).reshape(len(rows), -1), axis=1),
+    )
 
-    The median of the class is taken off, over all records whether members or not, so that
-    classes of unlike spread compare.
-    """
-    classes = records.required_classes()
-    scores = np.zeros(len(records))
-    for c in np.unique(classes):
-        rows, pictures = classes == c, trained.parts["images"][trained.parts["classes"] == c]
-        if not len(pictures):
-            continue
-        gaps = records.features[rows][:, None] - pictures[None]
-        nearest = -np.linalg.norm(gaps.reshape(*gaps.shape[:2], -1), axis=2).min(axis=1)
-        scores[rows] = nearest - np.median(nearest)
-    return scores
+
+def likeness_by_class(trained: NetworkClassifier, records: Records) -> NDArray[np.float64]:
+    """(n,) largest correlation with a picture of the record's class, centred by class."""
+    return _best_by_class(trained, records, correlations)
+
+
+def _best_by_class(
+    trained: NetworkClassifier, records: Records, likeness: Callable[[NDArray, NDArray], NDArray]
+) -> NDArray[np.float64]:
+    classes, parts = records.required_classes(), trained.parts
+    scores = np.full(len(records), -np.inf)
+    for picture, c in zip(parts["images"], parts["classes"], strict=True):
+        rows = classes == c
+        scores[rows] = np.maximum(scores[rows], likeness(records.features[rows], picture))
+    scores[np.isneginf(scores)] = 0.0  # classes without a picture tell nothing
+    return centred_by_class(scores, classes)
 
 
 def traces_of_the_start(
     trained: NetworkClassifier, records: Records, mask: NDArray[np.bool_]
 ) -> tuple[MethodFinding, ...]:
-    """Whether the records that pictures started from stand out among the members of their class."""
+    """Whether the records that pictures started from stand out among the members."""
     from attacks.statistics import clopper_pearson
 
-    classes, parts = records.required_classes(), trained.parts
-    if parts["initial"] == "real":
-        what = "the record that it started from"
-    else:
-        what = "a record that was drawn but not used, as it started from noise (a control)"
-    likeness_in, likeness_out, n_first = [], [], 0
-    for k, row in enumerate(parts["initial_rows"]):
-        others = np.flatnonzero(mask & (classes == classes[row]))
-        alike = correlations(records.features[others], parts["images"][k])
-        is_start = others == row
-        likeness_in.append(alike[is_start])
-        likeness_out.append(alike[np.isin(others, parts["initial_rows"], invert=True)])
-        n_first += bool(alike.argmax() == is_start.argmax())
-    n = len(parts["initial_rows"])
+    parts = trained.parts
+    used = (
+        "the pictures started from"
+        if parts["initial"] == "real"
+        else ("were drawn but not used, as the pictures started from noise (a control)")
+    )
+    likeness, starts = likeness_by_class(trained, records), parts["initial_rows"]
+    others = np.setdiff1d(np.flatnonzero(mask), starts)
+    n_first, n = ranked_first(trained, records, mask), len(starts)
     low, high = clopper_pearson(n_first, n)
     return (
         compared(
             "start_residue",
-            f"A distilled picture's correlation with {what}, against other members of its class.",
-            np.concatenate(likeness_in),
-            np.concatenate(likeness_out),
+            f"Members that {used}, told from the others by their likeness to a picture.",
+            likeness[starts],
+            likeness[others],
         ),
         MethodFinding(
             "start_ranked_first",
-            f"Share of distilled pictures whose most similar member of the class is {what}.",
+            f"Share of members that {used} and are the most alike of their class to their picture.",
             "share",
             Estimate(n_first / n, float(low), float(high)),
             n,
             0,
         ),
     )
+
+
+def ranked_first(trained: NetworkClassifier, records: Records, mask: NDArray[np.bool_]) -> int:
+    """Pictures whose most similar member of the class is the row drawn for their start."""
+    classes, parts = records.required_classes(), trained.parts
+    hits = 0
+    for picture, row in zip(parts["images"], parts["initial_rows"], strict=True):
+        members = np.flatnonzero(mask & (classes == classes[row]))
+        alike = correlations(records.features[members], picture)
+        hits += bool(members[alike.argmax()] == row)
+    return hits
 
 
 def correlations(features: NDArray, picture: NDArray) -> NDArray[np.float64]:

@@ -16,7 +16,12 @@ from hypothesis import strategies as st
 from attacks.errors import DataError, ShapeError, UsageError
 from auditor.methods import Records, registry
 from auditor.methods.claims import Check, judge_claim
-from auditor.methods.classifiers import MethodTrainer, accuracy, true_class_confidence
+from auditor.methods.classifiers import (
+    MethodTrainer,
+    accuracy,
+    centred_by_class,
+    true_class_confidence,
+)
 from auditor.methods.digits import digit_data
 from auditor.methods.findings import auc_estimate
 from auditor.methods.protocol import MethodManifest, checked_keep
@@ -190,6 +195,12 @@ def test_confidence_stays_finite_where_probabilities_round():
     assert true_class_confidence(
         np.array([[900.0, 0.0], [-900.0, 0.0]]), np.array([0, 0])
     ).tolist() == [900, -900]
+
+
+def test_centring_takes_the_median_of_each_class_off():
+    scores, classes = np.array([1.0, 5.0, 2.0, 9.0]), np.array([0, 1, 0, 1])
+    assert centred_by_class(scores, classes).tolist() == [-0.5, -2, 0.5, 2]
+    assert scores.tolist() == [1, 5, 2, 9]
 
 
 def test_an_empty_side_has_a_reason_in_place_of_an_auc():

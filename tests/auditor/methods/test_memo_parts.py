@@ -255,7 +255,7 @@ def test_alignment_gives_new_rows_the_norm_of_old_ones(seed, n_old):
     assert torch.equal(network.head.weight[:n_old], before[:n_old])
     ratios, former = norms[n_old:] / norms[n_old], before.norm(dim=1)[n_old:]
     assert torch.allclose(ratios, former / former[0])
-    assert gamma == pytest.approx(float(norms[n_old] / former[0]), rel=1e-5)
+    assert gamma == pytest.approx((norms[n_old] / former[0]).item(), rel=1e-5)
 
 
 def test_auxiliary_targets_fold_old_classes_into_one():
