@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from attacks.errors import DataError
 from attacks.manifest import ClassifierCapabilities
 from attacks.protocols import Classifier
 from auditor.methods.protocol import Records
@@ -52,11 +53,14 @@ def apply_in_batches(function: Callable[[Tensor], Tensor], features: NDArray) ->
 def accuracy(model: Classifier, records: Records, among: NDArray[np.int64] | None = None) -> float:
     """Share of records whose largest logit is that of their class.
 
-    among: (q,) class indices; records and answers are limited to these.
+    among: (q,) class indices; records and answers are limited to these. Raises DataError if no
+    record is of such a class.
     """
     classes = records.required_classes()
     chosen = np.unique(classes) if among is None else among
     rows = np.isin(classes, chosen)
+    if not rows.any():
+        raise DataError("no record is of a class that accuracy is asked among")
     answers = np.asarray(model.logits(records.features[rows]))[:, chosen].argmax(axis=1)
     return float(np.mean(chosen[answers] == classes[rows]))
 

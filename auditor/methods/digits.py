@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 from auditor.methods.protocol import MethodData, Records
 
 N_POOL = 1200
-"""Records of the pool; the other 597 are the test set."""
-N_POOL_QUICK = 600
+"""Most records of the pool; the other 597 are the test set."""
 SPLIT_SEED = 20240601
 
 
-def digit_data(quick: bool = False) -> MethodData:
-    """Real 8x8 digits as (n, 1, 8, 8) float32 in [0, 1]: 1,200 (or 600) in the pool, 597 for tests.
+def digit_data(n_pool: int = N_POOL) -> MethodData:
+    """Real 8x8 digits as (n, 1, 8, 8) float32 in [0, 1]: n_pool in the pool, 597 for tests.
 
     All 1,797 pictures are distinct, so no copy lies on both sides. The test set is always the
     same.
@@ -26,7 +25,6 @@ def digit_data(quick: bool = False) -> MethodData:
     features = (digits.images[order, None] / 16).astype(np.float32)
     classes = digits.target[order].astype(np.int64)
     records = Records(features, classes)
-    n_pool = N_POOL_QUICK if quick else N_POOL
     return MethodData(records.take(np.arange(n_pool)), records.take(np.arange(N_POOL, len(order))))
 
 

@@ -4,6 +4,23 @@ Paper: Zhou, Wang, Ye, Zhan, "A Model or 603 Exemplars: Towards Memory-Efficient
 Class-Incremental Learning", ICLR 2023, arXiv:2205.13218.
 Claim: sharing shallow (generalised) blocks and adding deep (specialised) ones beats a single
 network when exemplars are scarce, and at equal bytes the best choice depends on the budget.
+
+Measured (digits, five tasks of two classes, 1,200 records; one thread of a 2-core x86 machine):
+- (a) 20 exemplars, average accuracy over tasks: 0.862 against 0.668 of a single network, +0.193
+  (sd 0.028, 3 seeds, about 20 seconds; +0.194, sd 0.039 over 5 seeds). Models are not equal in
+  bytes there: 285,504 against 61,248.
+- (b) equal bytes, pictures enlarged to 28x28, 3 seeds, about 2 minutes:
+  | bytes | 70,000 | 85,000 | 110,000 | 160,000 | area |
+  | single | 0.843 | 0.888 | 0.913 | 0.925 | 0.905 |
+  | whole copies | 0.641 | 0.848 | 0.903 | 0.929 | 0.876 |
+  | MEMO | 0.772 | 0.885 | 0.935 | 0.949 | 0.914 |
+- Own question, 600 members of 1,200, 3 splits, 20 exemplars: AUC of replayed exemplars 0.83
+  (0.65 for nonmembers that herding would have kept), of discarded members 0.52, of the newest
+  task 0.55; in the single network 0.85, 0.51 and 0.56. Growing blocks changes little of it: what
+  is replayed is remembered.
+
+Our reading: no augmentation, as the digits' mirror images are others; the generalised block goes
+on learning, as in the official command for CIFAR-100, though the code's own default freezes it.
 """
 
 from __future__ import annotations
@@ -15,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.methods.claims import Check, ClaimResult, checked_trials, judge_claim
-from auditor.methods.digits import digit_data
+from auditor.methods.digits import N_POOL, digit_data
 from auditor.methods.findings import MethodFinding
 from auditor.methods.memo.config import MemoConfig
 from auditor.methods.protocol import MethodData, MethodManifest, Records
@@ -35,13 +52,15 @@ MANIFEST = MethodManifest(
 )
 FLOOR = 0.10
 """Smallest gain in average accuracy at 20 exemplars at which the claim holds."""
+QUICK_POOL = 900
+"""Records of the pool in a quick run."""
 CONFIG = MemoConfig()
 """The small version: digits, five tasks of two classes, 20 exemplars."""
 
 
 def default_data(quick: bool = False) -> MethodData:
-    """Digits: 1,200 in the pool (600 if quick) and 597 for tests."""
-    return digit_data(quick)
+    """Digits: 1,200 in the pool (900 if quick) and 597 for tests."""
+    return digit_data(QUICK_POOL if quick else N_POOL)
 
 
 def train(
@@ -68,12 +87,12 @@ def claim(*, trials: int = 3, seed: int = 0, quick: bool = False) -> ClaimResult
     """Average accuracy over five tasks at 20 exemplars, MEMO against the single network.
 
     Full also draws the curves at equal bytes (`tradeoff`), where no contestant may win at every
-    budget; quick leaves them out.
+    budget; quick leaves them out and takes fewer records.
     """
     from auditor.methods.memo.tradeoff import average_accuracy
 
     seeds = range(seed, seed + checked_trials(trials))
-    data = default_data()
+    data = default_data(quick)
     keep = np.ones(len(data.pool), dtype=bool)
     single = replace(CONFIG, growth="none")
     ours = np.array([average_accuracy(data, keep, s, CONFIG) for s in seeds])

@@ -4,6 +4,22 @@ Paper: Cui, Wang, Si, Hsieh, "Scaling Up Dataset Distillation to ImageNet-1K wit
 Memory", ICML 2023, arXiv:2211.10586; built on trajectory matching (MTT), arXiv:2203.11932.
 Claim: a network trained on the distilled pictures beats one trained on as many real ones, and
 the gradient of the unrolled matching loss needs the activations of a single step.
+
+Measured (digits, one hidden layer, 1,200 records; one thread of a 2-core x86 machine):
+- One picture per class: accuracy 0.897 distilled against 0.664 real, +0.233 (sd 0.048, 3 seeds of
+  5 students, about 35 seconds; +0.236, sd 0.037 over 5 seeds). At the learned step size the real
+  pictures reach 0.664 too. The matching loss ends at 0.011. The published gradient reaches 0.898
+  (2 seeds), soft labels 0.59 (2 seeds): they are meant for many classes.
+- Bytes saved by autograd in one step of 5 and of 50 student steps: 28,160 and 28,160 by the
+  sweep, 150,528 and 1,417,728 unrolled.
+- Own question, 600 members of 1,200, 3 splits: with one picture per class the records that it
+  started from leave no trace (AUC 0.50, and 0.50 where the start was noise); with five, they are
+  told from other members at 0.84 (noise: 0.54) and 70 % of them rank first (noise: 3 %). Members
+  on average: 0.52 to 0.55 by nearness, 0.52 through a student.
+
+Our reading: a start from noise is standard Gaussian on centred pixels, as in the official code;
+digits are not augmented, as their mirror images and large turns are others; a student is
+evaluated as it is in the matching, by plain full-batch steps of the learned size.
 """
 
 from __future__ import annotations
@@ -15,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.methods.claims import Check, ClaimResult, checked_trials, judge_claim
-from auditor.methods.digits import digit_data
+from auditor.methods.digits import N_POOL, digit_data
 from auditor.methods.findings import MethodFinding
 from auditor.methods.protocol import MethodData, MethodManifest, Records
 from auditor.methods.tesla.config import TeslaConfig
@@ -39,6 +55,8 @@ MOST_LOSS = 0.2
 """Largest matching loss at the end, as a share of the distance that the expert covers."""
 MOST_GROWTH = 1.05
 """Largest ratio of saved bytes between 50 student steps and 5."""
+QUICK_POOL = 600
+"""Records of the pool in a quick run."""
 CONFIG = TeslaConfig()
 """The small version: digits, a one-layer network, one picture per class."""
 QUICK = TeslaConfig(n_experts=4, iterations=40, n_steps=5)
@@ -47,7 +65,7 @@ QUICK = TeslaConfig(n_experts=4, iterations=40, n_steps=5)
 
 def default_data(quick: bool = False) -> MethodData:
     """Digits: 1,200 in the pool (600 if quick) and 597 for tests."""
-    return digit_data(quick)
+    return digit_data(QUICK_POOL if quick else N_POOL)
 
 
 def train(

@@ -141,8 +141,9 @@ def test_keep_must_fit_and_keep_something():
 
 
 def test_the_digits_are_distinct_and_the_test_set_is_apart():
-    full, quick = digit_data(), digit_data(quick=True)
+    full, quick = digit_data(), digit_data(600)
     assert (len(full.pool), len(full.test), len(quick.pool)) == (1200, 597, 600)
+    assert np.array_equal(full.pool.features[:600], quick.pool.features)
     assert np.array_equal(full.test.features, quick.test.features)
     everything = np.concatenate([full.pool.features, full.test.features]).reshape(1797, -1)
     assert len(np.unique(everything, axis=0)) == 1797
@@ -224,3 +225,5 @@ def test_a_method_trains_shadow_models_of_any_rows():
     records = Records(features, classes)
     assert [accuracy(model, records) for model in models] == [0.25, 0.5]
     assert accuracy(models[0], records, among=np.array([1, 2])) == pytest.approx(1 / 3)
+    with pytest.raises(DataError, match="no record"):
+        accuracy(models[0], records, among=np.array([7]))

@@ -93,7 +93,7 @@ def detached_inner_gradients(network, images, step_size, match):
         final = final - beta * g
     loss = (final - match.target).square().sum() / total
     by_image, by_step = torch.autograd.grad(loss, (pictures, beta))
-    return MatchGradient(float(loss), by_image, float(by_step))
+    return MatchGradient(loss.item(), by_image, by_step.item())
 
 
 @pytest.mark.parametrize("n_steps", [1, 2, 5, 20])
