@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from attacks.errors import TargetError
-from auditor.targets.layout import Layout, first_line, sha256_of
+from auditor.targets.files import first_line, sha256_of
+from auditor.targets.layout import Layout
 
 NETWORKS = ("unet", "text_encoder", "text_encoder_2")
 

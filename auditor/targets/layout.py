@@ -6,7 +6,6 @@ whatever cannot be audited yet is refused here by name. No code and no pickle is
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,14 +200,3 @@ def _check_weights(folder: Path, *, allow_pickle: bool) -> None:
             "re-save the pipeline with `save_pretrained(..., safe_serialization=True)`, or pass "
             "--allow-pickle to read it with torch's weights-only loader"
         )
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, as hex digits."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error of another library, cut to a readable length."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

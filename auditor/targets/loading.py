@@ -11,7 +11,8 @@ import torch
 from attacks.errors import TargetError
 from auditor.targets.adapters import apply_lora
 from auditor.targets.diffusion import DiffusionTarget
-from auditor.targets.layout import Layout, first_line, read_layout, sha256_of, weight_files
+from auditor.targets.files import first_line, sha256_of
+from auditor.targets.layout import Layout, read_layout, weight_files
 
 PRECISIONS = {
     "auto": torch.float32,

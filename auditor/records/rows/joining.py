@@ -109,14 +109,34 @@ def _join_frames(
     if not names:
         return joined, None, []
     united = {n: column_values(joined[n], f"column '{printable(n)}'") for n in names}
-    rare = [n for n, c in united.items() if len(c.levels) > MAX_LEVELS]
+    return joined, row_hashes(united), _column_notes(united)
+
+
+def _column_notes(columns: dict[str, ColumnValues]) -> list[str]:
+    """What the report should say about columns with many texts, and about row numbers."""
     notes = []
+    rare = [name for name, c in columns.items() if len(c.levels) > MAX_LEVELS]
     if rare:
         notes.append(
             f"{len(rare)} columns have more than {MAX_LEVELS} levels "
             f"({shown_names(rare)}); where records are compared as numbers, the rarest share one"
         )
-    return joined, row_hashes(united), notes
+    numbers = [name for name, c in columns.items() if _counts_rows(c)]
+    if numbers:
+        notes.append(
+            f"the columns {shown_names(numbers)} hold another whole number in every row, as row "
+            "numbers do: copies cannot be found beside them; if the model does not take them, "
+            "leave them out with drop_columns"
+        )
+    return notes
+
+
+def _counts_rows(column: ColumnValues) -> bool:
+    """Whether at least 20 cells are whole numbers, all different."""
+    values = column.numbers
+    if values is None or len(values) < 20 or not np.array_equal(values, np.floor(values)):
+        return False
+    return len(np.unique(values)) == len(values)
 
 
 def _check_columns(members: Sequence[str], nonmembers: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from auditor.records.rows.table import Features
 from auditor.records.sources import printable
 from auditor.targets.classifier.answers import STEPPED_FLOOR, Kind
 from auditor.targets.classifier.labels import class_texts
-from auditor.targets.layout import first_line
+from auditor.targets.files import first_line
 from auditor.targets.optional import import_optional
 
 BATCH = 8192

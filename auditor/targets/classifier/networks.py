@@ -18,7 +18,7 @@ from auditor.records.rows.table import Features
 from auditor.records.sources import printable
 from auditor.targets.classifier.answers import Kind
 from auditor.targets.classifier.numbers import as_numbers, batches, padded
-from auditor.targets.layout import first_line, sha256_of
+from auditor.targets.files import first_line, sha256_of
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ from auditor.records.sources import printable
 from auditor.targets.classifier import formats
 from auditor.targets.classifier.answers import Kind, Model
 from auditor.targets.classifier.target import ClassifierTarget
-from auditor.targets.layout import sha256_of
+from auditor.targets.files import sha256_of
 
 PRECISIONS = ("auto", "fp32")
 """Classifiers are asked in the precision of their files, networks in float32."""

@@ -92,6 +92,18 @@ def test_order_of_rows_columns_and_files_does_not_matter(tmp_path, cancer):
     assert content(first) == content(second)
 
 
+def test_byte_order_mark_windows_lines_and_quotes(tmp_path):
+    rows = [(i, f'"{i}, ""é""\r\nand more"', i % 2) for i in range(40)]
+    for name, part in (("m", rows[:20]), ("n", rows[20:])):
+        text = "a,b,y\r\n" + "".join(f"{a},{b},{y}\r\n" for a, b, y in part) + "\r\n"
+        (tmp_path / f"{name}.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    splits = load_row_splits(tmp_path / "m.csv", tmp_path / "n.csv")
+    assert (len(splits.members), len(splits.nonmembers)) == (20, 20)
+    cells = splits.table.inputs()
+    assert list(cells.columns) == ["a", "b"]
+    assert set(cells["b"]) == {f'{i}, "é"\r\nand more' for i in range(40)}
+
+
 def test_csv_without_a_header(tmp_path):
     wine = load_wine(as_frame=True).frame
     paths = [tmp_path / "m.csv", tmp_path / "n.csv"]

@@ -171,6 +171,16 @@ def test_labels_on_one_side_only_are_noted(save):
     assert "1 labels occur among the nonmembers only" in splits.notes
 
 
+def test_columns_that_number_the_rows_are_noted(tmp_path, rows):
+    rows[:50].to_csv(tmp_path / "m.csv")  # pandas writes its index into a column without a name
+    rows[50:90].to_csv(tmp_path / "n.csv")
+    notes = load_row_splits(tmp_path / "m.csv", tmp_path / "n.csv").notes
+    assert any(note.startswith("the columns Unnamed: 0 hold another whole") for note in notes)
+    plain = ReadOptions(drop_columns=("Unnamed: 0",))
+    notes = load_row_splits(tmp_path / "m.csv", tmp_path / "n.csv", options=plain).notes
+    assert not any("whole number" in note for note in notes)
+
+
 def test_nothing_private_in_representations(tmp_path, save, rows):
     people = [f"Jane Roe {i}" for i in range(20)]
     members = rows[:20].assign(subject=people, city="Springfield")

@@ -22,7 +22,8 @@ from auditor.targets.classifier import (
 )
 from auditor.targets.classifier.answers import UNSEEN, Shape, shape_of, to_logits
 
-WINE = load_wine(as_frame=True).frame.sample(frac=1, random_state=0, ignore_index=True)
+FRAME = load_wine(as_frame=True).frame.sample(frac=1, random_state=0, ignore_index=True)
+WINE = ((FRAME - FRAME.mean()) / FRAME.std()).assign(target=FRAME["target"])
 
 
 def phi(logits, label):
@@ -135,7 +136,7 @@ def test_saved_predictions_answer_as_the_model_does(tmp_path):
     import skops.io
 
     for prefix in ("p_", "logit_"):
-        model = fitted(LogisticRegression(max_iter=5000))
+        model = fitted(LogisticRegression())
         splits, answers = saved(tmp_path, model, prefix)
         target = open_predictions(splits.table)
         assert not target.capabilities.can_be_queried
@@ -173,7 +174,7 @@ def test_zeros_among_saved_predictions_keep_their_order(tmp_path):
 
 
 def test_rounded_probabilities_are_accepted(tmp_path):
-    splits, _ = saved(tmp_path, fitted(LogisticRegression(max_iter=5000)), rounded=2)
+    splits, _ = saved(tmp_path, fitted(LogisticRegression()), rounded=2)
     target = open_predictions(splits.table)
     assert target.eps == pytest.approx(0.005)
     assert np.isfinite(target.logits(splits.table.inputs())).all()
