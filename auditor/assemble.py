@@ -69,7 +69,7 @@ def assemble(
         controls=judgement.controls,
         findings=findings,
         inapplicable=inapplicable,
-        loss_curve=scan.loss_curve(observed),
+        **scan.sections(observed),
         rules=judgement.rules,
         coverage=coverage(findings),
         manifest=schema.Manifest(inputs=_inputs(scan), files={}),

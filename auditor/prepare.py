@@ -23,7 +23,6 @@ from attacks.errors import UsageError
 from attacks.observations import Calibration, Observations
 from attacks.registry import attack, default_attacks
 from attacks.registry import names as attack_names
-from attacks.results import CurvePoint
 from auditor.config import ScanConfig
 from auditor.observe.cache import Cache
 from auditor.observe.plan import Plan
@@ -203,9 +202,9 @@ class PreparedScan(abc.ABC):
     def expense(self) -> Expense:
         """Time a sample of the work and extrapolate."""
 
-    def loss_curve(self, observed: Observed) -> tuple[CurvePoint, ...]:
-        """Mean losses of members and nonmembers along an axis of the family, if it has one."""
-        return ()
+    def sections(self, observed: Observed) -> dict[str, Any]:
+        """What only this family adds to the record of the audit: its fields by name."""
+        return {}
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

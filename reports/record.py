@@ -14,10 +14,12 @@ from attacks.results import (
     ControlResult,
     CurvePoint,
     Estimate,
+    GroupShare,
     MembershipFinding,
     Outcome,
     PlannedAttack,
     RuleResult,
+    ShadowPoint,
 )
 
 SCHEMA = "auditor/1"
@@ -197,6 +199,10 @@ class AuditRecord(_Model):
     findings: tuple[MembershipFinding, ...]
     inapplicable: tuple[PlannedAttack, ...] = ()
     loss_curve: tuple[CurvePoint, ...] = ()
+    by_class: dict[str, tuple[GroupShare, ...]] = Field(default_factory=dict)
+    """Classifiers: attack -> exposure of the members of each class, the most exposed first."""
+    shadow_curve: tuple[ShadowPoint, ...] = ()
+    """Classifiers: how the attacks grow with the number of shadow models."""
     rules: tuple[RuleResult, ...]
     coverage: tuple[Coverage, ...]
     manifest: Manifest

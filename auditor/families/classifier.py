@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -141,17 +142,22 @@ class ClassifierScan(PreparedScan):
         return self.observer_of(self.target, self.cache).observe(records, self.plan.requests)
 
     def observer_of(
-        self, classifier: Classifier, cache: Cache, relabelled: Mapping[str, int] | None = None
+        self,
+        classifier: Classifier,
+        cache: Cache,
+        relabelled: Mapping[str, int] | None = None,
+        shadows: ShadowSet | None = None,
     ) -> ClassifierObserver:
         """The records of this scan in front of a classifier: the target, or a copy.
 
-        relabelled: record id -> class that counts as its true one.
+        relabelled: record id -> class that counts as its true one; shadows: other shadow models
+        than those of the scan.
         """
         return ClassifierObserver(
             target=classifier,
             table=self.splits.table,
             classes=self.classes,
-            shadows=self.shadows,
+            shadows=shadows or self.shadows,
             seed=self.options.seed,
             cache=cache,
             usage=self.usage,
@@ -219,6 +225,15 @@ class ClassifierScan(PreparedScan):
                 notes=() if shadows is None else shadows.notes,
             ),
         )
+
+    def sections(self, observed: Observed) -> dict[str, Any]:
+        """Exposure by class, and how the attacks grow with the number of shadow models."""
+        from auditor.families import classifier_sections as made
+
+        found: dict[str, Any] = {"by_class": made.by_class(observed)}
+        if self.shadows is not None:
+            found["shadow_curve"] = made.shadow_curve(self, observed, self.shadows)
+        return found
 
     def knowledge(self, access: str) -> str:
         """The record with its class, and the answers of that access class."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -144,7 +145,11 @@ class DiffusionScan(PreparedScan):
         means = "images from the model" if is_black_box else "the model's noise predictions"
         return f"{record}; {means}"
 
-    def loss_curve(self, observed: Observed) -> tuple[CurvePoint, ...]:
+    def sections(self, observed: Observed) -> dict[str, Any]:
+        """The loss curve: mean noise error of both sides by timestep."""
+        return {"loss_curve": self._loss_curve(observed)}
+
+    def _loss_curve(self, observed: Observed) -> tuple[CurvePoint, ...]:
         """Mean noise error of members and nonmembers at each observed timestep."""
         condition = default_condition(self.target.capabilities)
         curve = sorted(

@@ -13,7 +13,7 @@ from typing import Any
 
 import altair as alt
 
-from attacks.results import CurvePoint, MembershipFinding, RocPoint, RuleResult
+from attacks.results import CurvePoint, MembershipFinding, RocPoint, RuleResult, ShadowPoint
 from reports.html import layers
 from reports.text import clean, decimal, interval, number, share
 
@@ -133,6 +133,39 @@ def distribution_chart(finding: MembershipFinding) -> Chart:
         rows=tuple(
             (number(layers.rounded(p.score)), share(p.members), share(p.nonmembers))
             for p in finding.distribution
+        ),
+    )
+
+
+def shadow_chart(points: Sequence[ShadowPoint]) -> Chart:
+    """AUC of the attacks that compare the target with shadow models, by how many there are."""
+    values = [
+        {
+            "attack": clean(p.attack, 24),
+            "n": p.n_shadows,
+            "auc": layers.rounded(p.auc.value),
+            "low": layers.rounded(p.auc.low),
+            "high": layers.rounded(p.auc.high),
+        }
+        for p in points
+    ]
+    return Chart(
+        id="shadows",
+        title="How much more would further shadow models find?",
+        description=(
+            "AUC of each attack with the first 2, 4, 8 ... shadow models, with 95 % intervals. A "
+            "curve that still rises at its right end says that more of them would find more."
+        ),
+        spec=layers.finish(layers.shadow_layers(values), height=260),
+        columns=("Attack", "Shadow models", "AUC", "95 % interval"),
+        rows=tuple(
+            (
+                clean(p.attack, 80),
+                number(p.n_shadows),
+                decimal(p.auc.value),
+                interval(p.auc.low, p.auc.high),
+            )
+            for p in points
         ),
     )
 

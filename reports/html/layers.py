@@ -255,6 +255,28 @@ def distribution_layers(values: list[dict[str, Any]], attack: str) -> Any:
     )
 
 
+def shadow_layers(values: list[dict[str, Any]]) -> Any:
+    """One line for each attack, told apart by colour and dash, over the number of shadow models."""
+    base = alt.Chart(alt.Data(values=values))
+    legend = alt.Legend(title=None, orient="top", labelColor=palette.INK, labelFontSize=12.5)
+    x = alt.X("n:Q", title="Shadow models", scale=alt.Scale(type="log", base=2))
+    y_scale = alt.Scale(zero=False)
+    line = base.mark_line(strokeWidth=2, point=True).encode(
+        x=x,
+        y=alt.Y("auc:Q", title="AUC with 95 % interval", scale=y_scale),
+        color=alt.Color("attack:N", legend=legend),
+        strokeDash=alt.StrokeDash("attack:N", legend=legend),
+        tooltip=["attack:N", "n:Q", alt.Tooltip("auc:Q", format=".3f", title="AUC")],
+    )
+    bars = base.mark_rule(opacity=0.5).encode(
+        x=x,
+        y=alt.Y("low:Q", scale=y_scale),
+        y2="high:Q",
+        color=alt.Color("attack:N", legend=legend),
+    )
+    return alt.layer(bars, line)
+
+
 def auc_layers(values: list[dict[str, Any]], limit: float | None) -> Any:
     """One interval for each attack, beside chance and the limit."""
     seen = [value for row in values for value in (row["low"], row["high"], row["auc"])]

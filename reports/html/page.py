@@ -91,6 +91,9 @@ def _charts(record: AuditRecord, points: int) -> dict[str, Any]:
         "scores": _compile(charts.distribution_chart(shown[0])) if shown else None,
         "auc": _compile(charts.auc_chart(record.findings, rule)) if record.findings else None,
         "loss": _compile(charts.loss_chart(record.loss_curve)) if record.loss_curve else None,
+        "shadows": _compile(charts.shadow_chart(record.shadow_curve))
+        if record.shadow_curve
+        else None,
     }
 
 
