@@ -42,7 +42,7 @@ def assemble(
         dataclasses.replace(
             finding,
             scores=f"scores/{finding.attack}.parquet",
-            knowledge=scan.knowledge(finding.access),
+            knowledge=scan.knowledge(finding.attack, finding.access),
         )
         for finding in judgement.findings
     )

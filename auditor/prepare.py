@@ -195,8 +195,8 @@ class PreparedScan(abc.ABC):
         """The target in the record of the audit."""
 
     @abc.abstractmethod
-    def knowledge(self, access: str) -> str:
-        """What the attacker of an access class must hold, in words."""
+    def knowledge(self, attack: str, access: str) -> str:
+        """What the attacker must hold for an attack of an access class, in words."""
 
     @abc.abstractmethod
     def expense(self) -> Expense:

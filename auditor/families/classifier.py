@@ -32,6 +32,7 @@ from auditor.config import load_config
 from auditor.controls.classifier import run_controls
 from auditor.controls.positive import DOSES
 from auditor.controls.suite import Controls
+from auditor.families import classifier_sections as made
 from auditor.observe.cache import Cache, default_cache, shard_key
 from auditor.observe.classifier import ClassifierObserver
 from auditor.observe.plan import make_plan
@@ -228,17 +229,16 @@ class ClassifierScan(PreparedScan):
 
     def sections(self, observed: Observed) -> dict[str, Any]:
         """Exposure by class, and how the attacks grow with the number of shadow models."""
-        from auditor.families import classifier_sections as made
-
         found: dict[str, Any] = {"by_class": made.by_class(observed)}
         if self.shadows is not None:
             found["shadow_curve"] = made.shadow_curve(self, observed, self.shadows)
         return found
 
-    def knowledge(self, access: str) -> str:
-        """The record with its class, and the answers of that access class."""
+    def knowledge(self, attack: str, access: str) -> str:
+        """The record with its class, the answers of that access class, and shadow models."""
         means = "the predicted label" if access == "black-box" else "the model's confidences"
-        shadows = f"; {self.n_shadows} models trained like it" if self.n_shadows else ""
+        uses_shadows = attack in made.attacks_with_shadows(self.plan)
+        shadows = f"; {self.n_shadows} models trained like it" if uses_shadows else ""
         return f"the record and its class; {means}{shadows}"
 
     def expense(self) -> Expense:

@@ -10,6 +10,7 @@ from attacks.registry import attack
 from attacks.results import GroupShare, ShadowPoint
 from attacks.statistics.auc import auc
 from attacks.statistics.groups import shares_by_group
+from auditor.observe.plan import Plan
 from auditor.scoring import score_all
 from auditor.shadows import ShadowSet
 
@@ -34,13 +35,7 @@ def shadow_curve(
 
     A curve that still rises says that more of them would find more.
     """
-    uses = [
-        name
-        for name, config in scan.plan.configs.items()
-        if any(
-            isinstance(r, ShadowConfidence | ShadowLogits) for r in attack(name).requests(config)
-        )
-    ]
+    uses = attacks_with_shadows(scan.plan)
     inside, points = observed.is_member, []
     for n in _counts(len(shadows.keep)):
         fewer = dataclasses.replace(shadows, keep=shadows.keep[:n], logits=shadows.logits[:n])
@@ -52,6 +47,17 @@ def shadow_curve(
                 estimate = auc(scores[name][inside], scores[name][~inside]).interval()
                 points.append(ShadowPoint(name, n, estimate))
     return tuple(points)
+
+
+def attacks_with_shadows(plan: Plan) -> list[str]:
+    """The attacks of a plan that compare the target with shadow models."""
+    return [
+        name
+        for name, config in plan.configs.items()
+        if any(
+            isinstance(r, ShadowConfidence | ShadowLogits) for r in attack(name).requests(config)
+        )
+    ]
 
 
 def _counts(n_shadows: int) -> list[int]:

@@ -135,7 +135,7 @@ class DiffusionScan(PreparedScan):
             reference=self.reference_name,
         )
 
-    def knowledge(self, access: str) -> str:
+    def knowledge(self, attack: str, access: str) -> str:
         """The record, its caption, and the answers of that access class."""
         record = "the record"
         capabilities: DiffusionCapabilities = self.target.capabilities
