@@ -225,6 +225,22 @@ def test_dropout_is_stacked_with_its_own_noise_for_each_model():
     assert not np.allclose(first, trained(StackedRun(plain, (0, 1), False)).logits())
 
 
+@pytest.mark.parametrize("is_stack", [True, False])
+def test_models_are_asked_without_dropout(is_stack):
+    job = job_of(
+        small_recipe(model=lambda: nn.Sequential(nn.Linear(6, 16), nn.Dropout(0.5), mlp_of(16)))
+    )
+    run = trained(StackedRun(job, (0, 1), True) if is_stack else OneByOneRun(job, (0, 1)))
+    for position, logits in enumerate(run.logits()):
+        layers = run.module(position)
+        expected = layers[2](layers[0](job.inputs)).detach().numpy()
+        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+
+
+def mlp_of(d):
+    return nn.Sequential(nn.ReLU(), nn.Linear(d, 3))
+
+
 class Branching(nn.Module):
     def __init__(self):
         super().__init__()

@@ -24,6 +24,7 @@ from auditor.shadows import (
     train_shadows,
 )
 from auditor.shadows.stacked import StackedRun
+from auditor.shadows.store import Trained
 from tests.auditor.shadows.samples import Interrupted, Watched, small_pool, small_recipe
 
 FOREST = SklearnRecipe(RandomForestClassifier(3))
@@ -166,6 +167,20 @@ def test_a_damaged_checkpoint_is_forgotten(store, tmp_path):
     path.write_bytes(path.read_bytes()[:-1])
     resumed = train(RECIPES["torch"], 4, store)
     assert same(resumed, train(RECIPES["torch"], 4, ShadowStore(tmp_path / "whole")))
+
+
+def test_a_pair_of_other_halves_seeds_or_classes_is_not_taken(tmp_path):
+    folder = ShadowStore(tmp_path).folder("some", "identity")
+    keep, seeds = paired_halves([str(i) for i in range(9)], 2, 0), np.array([1, 2])
+    pair = Trained((0, 1), np.ones((2, 9, 3), dtype=np.float32), 1.5, 0.25, 1)
+    folder.store_pair(0, pair, keep, seeds)
+    stored = folder.load_pair(0, keep, seeds, 3)
+    assert stored._replace(logits=pair.logits) == pair
+    assert (stored.logits == pair.logits).all()
+    assert folder.load_pair(0, ~keep, seeds, 3) is None
+    assert folder.load_pair(0, keep, seeds + 1, 3) is None
+    assert folder.load_pair(0, keep, seeds, 4) is None
+    assert folder.load_pair(1, keep, seeds, 3) is None
 
 
 def test_another_pool_recipe_design_or_seed_is_another_entry(store):
