@@ -56,8 +56,15 @@ def _check_torch_pair() -> None:
 def _describe(model: str) -> None:
     from attacks.observations import calls_per_record
     from attacks.registry import all_attacks
+    from auditor.targets.classifier.formats import PREDICTIONS, SUFFIXES
     from auditor.targets.loading import open_target
 
+    if model == PREDICTIONS or model.lower().endswith(SUFFIXES):
+        stdout.print(
+            "\n[bold]Target[/]    a classifier, which is looked at together with records that it "
+            "takes: `auditor scan model ... --dry-run` shows what it supports"
+        )
+        return
     target = open_target(model)
     c = target.capabilities
     kind = "latent" if c.is_latent else "pixel"
