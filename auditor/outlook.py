@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from attacks.statistics.power import reachable_verdicts
 from auditor.controls.positive import MIN_COMPARED, N_INJECTED
@@ -20,9 +20,13 @@ class Outlook:
     attacks: tuple[str, ...]
     inapplicable: dict[str, str]
     """Attack -> why it cannot run."""
+    unit: Literal["record", "subject"]
+    """What the verdict counts: a subject's score is the highest of its records."""
     n_members: int
+    """Evaluated members, in units."""
     n_nonmembers: int
     n_calibration: int
+    """Records set aside."""
     calls_per_record: int
     n_calls: int
     """Forward calls at most, in images, controls included; stored observations save some."""
@@ -41,11 +45,13 @@ def look_ahead(scan: PreparedScan) -> Outlook:
     """Time a sample of the work on the loaded model and extrapolate."""
     splits, plan = scan.splits, scan.plan
     expense = scan.expense()
+    n_members, n_nonmembers = _units(scan)
     return Outlook(
         attacks=tuple(plan.configs),
         inapplicable={skipped.attack: skipped.reason for skipped in plan.inapplicable},
-        n_members=len(splits.members),
-        n_nonmembers=len(splits.nonmembers),
+        unit="subject" if splits.has_subjects else "record",
+        n_members=n_members,
+        n_nonmembers=n_nonmembers,
         n_calibration=len(scan.calibration),
         calls_per_record=plan.calls_per_record,
         n_calls=expense.n_calls,
@@ -58,12 +64,21 @@ def look_ahead(scan: PreparedScan) -> Outlook:
     )
 
 
+def _units(scan: PreparedScan) -> tuple[int, int]:
+    """Members and nonmembers as the verdict counts them: subjects, or records."""
+    by_subject = scan.splits.has_subjects
+    members, nonmembers = (
+        len({record.subject if by_subject else record.id for record in side})
+        for side in (scan.splits.members, scan.splits.nonmembers)
+    )
+    return members, nonmembers
+
+
 def _reachable(scan: PreparedScan) -> tuple[str, ...]:
     """One sentence a rule: what these sample sizes can decide."""
     splits, policy = scan.splits, scan.policy
     reachable = reachable_verdicts(
-        len(splits.members),
-        len(splits.nonmembers),
+        *_units(scan),
         len(scan.plan.configs),
         fpr=policy.rules.identified.fpr,
         limit=policy.rules.identified.limit,

@@ -38,9 +38,9 @@ FORMATS: dict[str, Format] = {
 
 
 def render_text(record: AuditRecord, name: str) -> str:
-    """The text of one format."""
+    """The text of one format; the same whether the record was just made or read from its file."""
     module, function = _format(name).renderer.split(":")
-    return str(getattr(importlib.import_module(module), function)(record))
+    return str(getattr(importlib.import_module(module), function)(_as_read(record)))
 
 
 def render(record: AuditRecord, formats: Iterable[str], out_dir: Path) -> dict[str, Path]:
@@ -55,6 +55,13 @@ def render(record: AuditRecord, formats: Iterable[str], out_dir: Path) -> dict[s
     for name, text in texts.items():
         write_atomic(paths[name], text)
     return paths
+
+
+def _as_read(record: AuditRecord) -> AuditRecord:
+    """The record as its file gives it back: mappings in the order of their keys."""
+    from reports import json_file
+
+    return json_file.parse(json_file.render(record))
 
 
 def _format(name: str) -> Format:

@@ -158,9 +158,10 @@ def _print_outlook(outlook, *, as_json: bool) -> None:  # noqa: ANN001
     stdout.print(f"[bold]Attacks[/]   {', '.join(o.attacks)}")
     for skipped, reason in o.inapplicable.items():
         stdout.print(f"          not {plain(skipped)}: {plain(reason)}")
+    kind = "subjects, " if o.unit == "subject" else ""
     stdout.print(
-        f"[bold]Records[/]   {o.n_members:,} members and {o.n_nonmembers:,} nonmembers evaluated, "
-        f"{o.n_calibration:,} set aside for calibration"
+        f"[bold]Records[/]   {kind}{o.n_members:,} members and {o.n_nonmembers:,} nonmembers "
+        f"evaluated, {o.n_calibration:,} records set aside for calibration"
     )
     stdout.print(
         f"[bold]Calls[/]     {o.calls_per_record} a record, {o.n_calls:,} in all "

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 MOST_RECORDS = 128
 """Records that one control may use."""
+MAX_BARE = 0.01
+"""Share of members without a caption above which a model that takes text may not pass."""
 
 
 def run_controls(scan: DiffusionScan, observed: Observed, progress: Progress) -> Controls:
@@ -156,12 +158,13 @@ def _train(scan: DiffusionScan, injected: Sequence[Record], doses: Sequence[int]
 
 def _captions(scan: DiffusionScan) -> list[ControlResult]:
     """A model that takes text, asked without its captions, is asked too gently for a PASS."""
-    capabilities = scan.target.capabilities
-    if not capabilities.is_text_conditional or capabilities.has_captions:
+    members = scan.splits.members
+    n_bare = sum(record.caption is None for record in members)
+    if not scan.target.capabilities.is_text_conditional or n_bare <= MAX_BARE * len(members):
         return []
     summary = (
-        "The model is conditioned on text, but the records have no captions: an attacker who holds "
-        "them sees more than this scan did, so nothing may pass."
+        f"The model is conditioned on text, but {n_bare:,} of {len(members):,} members have no "
+        "caption: an attacker who holds them sees more than this scan did, so nothing may pass."
     )
     return [ControlResult("captions", ControlStatus.NOT_RUN, summary)]
 

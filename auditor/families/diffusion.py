@@ -231,7 +231,12 @@ def prepare(options: ScanOptions, progress: Progress) -> DiffusionScan:
 
 
 def _check_reference(target: DiffusionTarget, reference: DiffusionTarget) -> None:
-    """Scores can only be paired with those of a model that answers the same questions."""
+    """Scores can only be paired with those of another model that answers the same questions."""
+    if target.key == reference.key:
+        raise TargetError(
+            f"the reference '{reference.name}' is the audited model itself, so that it would hide "
+            "every leak; pass a model that saw neither split, such as the base before fine-tuning"
+        )
     differences = {
         "the shape of its input": target.input_shape != reference.input_shape,
         "its noise schedule": not (

@@ -23,6 +23,8 @@ from auditor.targets.parametrisation import coefficients, to_epsilon
 
 PREPARATION = 1
 """Raised whenever images or captions are prepared differently; part of the key of observations."""
+LARGEST = 8
+"""Times the model's own resolution beyond which one is refused: it would only exhaust memory."""
 FRESH_SEED = 0x5EED
 """Added to the seed of random weights, so that they differ from a model initialised with it."""
 
@@ -178,6 +180,11 @@ class DiffusionTarget:
         step = self._vae_factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
         if resolution < step or resolution % step:
             raise TargetError(f"--resolution {resolution} must be a positive multiple of {step}")
+        if native is not None and resolution > LARGEST * max(size):
+            raise TargetError(
+                f"--resolution {resolution} is more than {LARGEST} times the model's own "
+                f"{max(size)}; choose one that it was trained for"
+            )
         return (resolution, resolution)
 
 

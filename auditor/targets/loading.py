@@ -14,6 +14,8 @@ from auditor.targets.diffusion import DiffusionTarget
 from auditor.targets.files import first_line, sha256_of
 from auditor.targets.layout import Layout, read_layout, weight_files
 
+FEWEST_TOKENS = 8
+"""A vocabulary of no more tokens than these holds special ones alone."""
 PRECISIONS = {
     "auto": torch.float32,
     "fp32": torch.float32,
@@ -124,7 +126,16 @@ def _load_components(layout: Layout, *, allow_pickle: bool) -> dict[str, Any]:
         try:
             parts[part] = loader.from_pretrained(layout.root / part, **options)
         except Exception as error:  # loaders raise whatever their file formats raise
+            reason = first_line(error)
+            if "Unable to load weights" in reason:  # it repeats the whole path, twice
+                reason = "its weights are cut short or damaged"
             raise TargetError(
-                f"{part}/ of '{layout.root.name}' cannot be loaded: {first_line(error)}"
+                f"{part}/ of '{layout.root.name}' cannot be loaded: {reason.rstrip('.')}; "
+                "save or copy the model again"
             ) from error
+        if part.startswith("tokenizer") and len(parts[part].get_vocab()) <= FEWEST_TOKENS:
+            raise TargetError(
+                f"{part}/ of '{layout.root.name}' has no vocabulary: files such as vocab.json and "
+                "merges.txt are missing; save or copy the model again"
+            )
     return parts

@@ -306,15 +306,40 @@ def test_subjects_are_the_unit_and_unequal_numbers_of_records_are_no_leak(
     assert record.verdict.outcome is not Outcome.FAIL
 
 
-def test_a_text_model_without_captions_cannot_pass(demo, tmp_path, digits):
+def test_a_dry_run_counts_subjects_where_they_are_the_unit(demo, tmp_path, digits):
+    from auditor.outlook import look_ahead
+    from auditor.progress import Progress
+    from auditor.scan import ScanOptions, plan_scan
+
+    outlook = look_ahead(
+        plan_scan(
+            ScanOptions(
+                model=str(demo.models["clean"]),
+                members=subjects_folder(tmp_path / "m", digits, 0, 4, 10),
+                nonmembers=subjects_folder(tmp_path / "n", digits, 700, 4, 12),
+                out=tmp_path / "out",
+                attacks=("sima",),
+                batch_size=4,
+                device="cpu",
+            ),
+            Progress(),
+        )
+    )
+    assert (outlook.unit, outlook.n_members, outlook.n_nonmembers) == ("subject", 10, 12)
+    assert "of 10 " in outlook.reachable[0]
+    assert outlook.n_calls >= 40 + 48
+
+
+@pytest.mark.parametrize("captions", [lambda n: None, lambda n: ["a digit", *[""] * (n - 1)]])
+def test_a_text_model_without_captions_cannot_pass(demo, tmp_path, digits, captions):
     from auditor.scan import ScanOptions
     from tests.conftest import write_images
 
     record = scan_model(
         ScanOptions(
             model=str(demo.models["clean"]),
-            members=write_images(tmp_path / "m", digits[:40]),
-            nonmembers=write_images(tmp_path / "n", digits[40:120]),
+            members=write_images(tmp_path / "m", digits[:40], captions(40)),
+            nonmembers=write_images(tmp_path / "n", digits[40:120], captions(80)),
             out=tmp_path / "out",
             attacks=("loss",),
             device="cpu",

@@ -12,6 +12,7 @@ import reports
 from attacks.errors import UsageError
 from attacks.results import Outcome
 from reports import files, junit
+from reports.json_file import parse
 from reports.render import FORMATS, render, render_text
 from tests.reports.samples import hostile, sample
 
@@ -29,6 +30,12 @@ def test_all_formats_are_written(tmp_path: Path) -> None:
         path.name for path in paths.values()
     )
     assert all(stat.S_IMODE(path.stat().st_mode) & 0o400 for path in paths.values())
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_record_that_was_read_again_renders_to_the_same_bytes(name: str) -> None:
+    record = sample()
+    assert render_text(parse(render_text(record, "json")), name) == render_text(record, name)
 
 
 def test_an_unknown_format_is_a_usage_error_and_writes_nothing(tmp_path: Path) -> None:

@@ -387,3 +387,19 @@ def test_training_out_of_memory_goes_on_in_chunks(pixel_pipeline, digits):
         patched.setattr(DiffusionTarget, "native", limited)
         chunked = list(target.finetune(inputs, None, doses=(3,), seed=0))[0]
     assert chunked.loss_after == pytest.approx(whole.loss_after, rel=1e-3)
+
+
+def test_a_tokenizer_without_its_vocabulary_is_refused(text_pipeline, tmp_path):
+    folder = shutil.copytree(text_pipeline, tmp_path / "model")
+    for file in (folder / "tokenizer").iterdir():
+        file.unlink()
+    with pytest.raises(TargetError, match="vocab"):
+        open_target(str(folder), device="cpu")
+
+
+def test_weights_that_are_cut_short_say_what_to_do(broken):
+    weights = broken / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(TargetError, match="cut short or damaged; save or copy") as caught:
+        open_target(str(broken), device="cpu")
+    assert str(broken) not in str(caught.value)
