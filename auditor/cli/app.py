@@ -17,6 +17,7 @@ from attacks.errors import AuditorError, UsageError
 from auditor import __version__
 from auditor.cli import (
     cache,
+    canaries,
     demo,
     doctor,
     explain,
@@ -91,6 +92,12 @@ app.command("demo")(demo.demo)
 cache_app = typer.Typer(no_args_is_help=True, help="The private store of observations.")
 cache_app.command("purge")(cache.purge)
 app.add_typer(cache_app, name="cache")
+canaries_app = typer.Typer(
+    no_args_is_help=True, help="Audit a claim of differential privacy from one training run."
+)
+canaries_app.command("plant")(canaries.plant)
+canaries_app.command("score")(canaries.score)
+app.add_typer(canaries_app, name="canaries")
 
 
 def _show_version(value: bool) -> None:
