@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from attacks.errors import InternalError, UsageError
 from reports.files import write_atomic
@@ -24,13 +24,18 @@ _SHOWN_ERRORS = 3
 
 def render(record: AuditRecord) -> str:
     """The canonical text of a record, proved to be readable again."""
+    return canonical(record)
+
+
+def canonical(record: BaseModel) -> str:
+    """The canonical text of a record of any schema, proved to be readable again."""
     tree = record.model_dump(mode="json", by_alias=True)
     try:
         text = json.dumps(tree, sort_keys=True, indent=1, allow_nan=False) + "\n"
     except ValueError as error:
         raise InternalError(f"the record holds a number that is not finite: {error}") from error
     try:
-        AuditRecord.model_validate(tree)
+        type(record).model_validate(tree)
     except ValidationError as error:
         raise InternalError(f"the record would not be readable: {_complaints(error)}") from error
     return text
@@ -83,10 +88,15 @@ def parse(text: str, *, name: str = "audit.json") -> AuditRecord:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of audit.json."""
+    return schema_of(AuditRecord, SCHEMA)
+
+
+def schema_of(model: type[BaseModel], name: str) -> dict[str, Any]:
+    """The JSON Schema of a record, under the name of its schema."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"urn:auditor:schema:{SCHEMA}",
-        **AuditRecord.model_json_schema(by_alias=True),
+        "$id": f"urn:auditor:schema:{name}",
+        **model.model_json_schema(by_alias=True),
     }
 
 

@@ -68,13 +68,15 @@ def _fit(parts: list[list[str]], foot: list[str]) -> str:
 def _rules(record: AuditRecord) -> list[str]:
     if not record.rules:
         return ["The record holds no rule."]
-    lines = _header("Rule", "Outcome", "Observed", "Low", "High", "Limit", "What would decide it")
+    lines = table_header(
+        "Rule", "Outcome", "Observed", "Low", "High", "Limit", "What would decide it"
+    )
     return lines + [_rule(rule) for rule in record.rules[:_ROWS]]
 
 
 def _rule(rule: RuleResult) -> str:
     outcome = wording.OUTCOMES[rule.outcome] if rule.outcome else "reported"
-    return _row(
+    return table_row(
         f"{text.clean(rule.rule, 60)}: {text.clean(rule.metric, 160)}",
         outcome,
         text.figure(rule.value, rule.unit),
@@ -86,21 +88,21 @@ def _rule(rule: RuleResult) -> str:
 
 
 def _coverage(record: AuditRecord) -> list[str]:
-    lines = _header("Class of attack (EDPB Opinion 28/2024)", "Paragraph", "Status", "Why")
+    lines = table_header("Class of attack (EDPB Opinion 28/2024)", "Paragraph", "Status", "Why")
     return lines + [
-        _row(text.clean(row.name, 80), row.clause, row.status, text.clean(row.reason, 240))
+        table_row(text.clean(row.name, 80), row.clause, row.status, text.clean(row.reason, 240))
         for row in coverage_rows(record)[:_ROWS]
     ]
 
 
 def _attacks(record: AuditRecord) -> list[str]:
-    lines = _header(
+    lines = table_header(
         "Attack", "AUC", "Above the top nonmember", "Leaked, at least", "Bound at 0.1 %"
     )
     for one in record.findings[:_ROWS]:
         strict = one.tpr_at_fpr.get("0.001")
         lines.append(
-            _row(
+            table_row(
                 text.clean(one.attack, 60),
                 f"{text.decimal(one.auc.value)} ({text.interval(one.auc.low, one.auc.high)})",
                 text.number(one.identified.members_above.get("1")),
@@ -112,9 +114,9 @@ def _attacks(record: AuditRecord) -> list[str]:
 
 
 def _controls(record: AuditRecord) -> list[str]:
-    lines = _header("Control", "Status", "What came out")
+    lines = table_header("Control", "Status", "What came out")
     return lines + [
-        _row(text.clean(one.name, 60), one.status.value, text.clean(one.summary, 300))
+        table_row(text.clean(one.name, 60), one.status.value, text.clean(one.summary, 300))
         for one in record.controls[:_ROWS]
     ]
 
@@ -133,9 +135,11 @@ def _details(title: str, lines: list[str]) -> list[str]:
     return ["", f"<details><summary>{title}</summary>", "", *lines, "", "</details>"]
 
 
-def _header(*cells: str) -> list[str]:
+def table_header(*cells: str) -> list[str]:
+    """The two lines that open a table."""
     return [f"| {' | '.join(cells)} |", f"|{'---|' * len(cells)}"]
 
 
-def _row(*cells: str) -> str:
+def table_row(*cells: str) -> str:
+    """One line of a table, its cells escaped."""
     return f"| {' | '.join(escape(cell) for cell in cells)} |"

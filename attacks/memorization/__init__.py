@@ -5,6 +5,7 @@ models that serve membership attacks serve these estimates.
 """
 
 from attacks.memorization.checks import SelfCheck, SplitHalf, self_check, split_half
+from attacks.memorization.groups import GroupShare, memorized_by_group
 from attacks.memorization.influence import (
     HIGH_INFLUENCE,
     InfluencePairs,
@@ -41,6 +42,7 @@ from attacks.memorization.proxies import (
     input_loss_curvature,
     lira_effect_size,
 )
+from attacks.memorization.subpopulations import Subpopulations, subpopulations
 from attacks.memorization.subsampled import (
     MEMORIZED,
     Memorization,
@@ -66,6 +68,7 @@ __all__ = [
     "EffectSize",
     "ForgettingEvents",
     "GroupCost",
+    "GroupShare",
     "InfluencePairs",
     "LongTail",
     "Memorization",
@@ -75,6 +78,7 @@ __all__ = [
     "SelfCheck",
     "SimulatedErrors",
     "SplitHalf",
+    "Subpopulations",
     "SuppressionCost",
     "c_score",
     "describe_tail",
@@ -90,6 +94,7 @@ __all__ = [
     "leave_one_out_memorization",
     "lira_effect_size",
     "memorization",
+    "memorized_by_group",
     "memorized_records",
     "nearest_neighbour_memorization",
     "normalised",
@@ -98,6 +103,7 @@ __all__ = [
     "self_check",
     "simulate_errors",
     "split_half",
+    "subpopulations",
     "suppression_cost",
     "tail_coefficients",
     "tau_1_floor",

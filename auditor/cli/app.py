@@ -24,6 +24,7 @@ from auditor.cli import (
     init,
     list_attacks,
     report,
+    scan_data,
     scan_model,
     split,
 )
@@ -79,8 +80,9 @@ app = typer.Typer(
     help="What does a model remember about its training records, and can you prove it?",
 )
 
-scan_app = typer.Typer(no_args_is_help=True, help="Audit a target.")
+scan_app = typer.Typer(no_args_is_help=True, help="Audit a model, or a data set without one.")
 scan_app.command("model", epilog=EPILOG)(scan_model.scan_model)
+scan_app.command("data", epilog=EPILOG)(scan_data.scan_data)
 app.add_typer(scan_app, name="scan")
 app.command("list")(list_attacks.list_attacks)
 app.command("explain")(explain.explain)

@@ -82,8 +82,8 @@ def load_pictures(
         len(nonmember_side.copies),
         options,
     )
-    merged_members = _read_members(member_side, limit, seed, on_progress)
-    merged_nonmembers, n_dropped = _read_nonmembers(
+    merged_members = read_members(member_side, limit, seed, on_progress)
+    merged_nonmembers, n_dropped = read_nonmembers(
         nonmember_side, member_side, limit, seed, on_progress
     )
     return _assemble(
@@ -148,7 +148,7 @@ def _list_sides(
     return sides
 
 
-def _read_members(side: Side, limit: int | None, seed: int, on_progress: Progress | None) -> Merged:
+def read_members(side: Side, limit: int | None, seed: int, on_progress: Progress | None) -> Merged:
     """Decode in the order of the sample until the limit or the end is reached."""
     order, kept, pixels = side.sample_order(seed), [], set[str]()
     wanted = len(order) if limit is None else limit
@@ -164,7 +164,7 @@ def _read_members(side: Side, limit: int | None, seed: int, on_progress: Progres
     return merge_copies(side, kept)
 
 
-def _read_nonmembers(
+def read_nonmembers(
     side: Side, members: Side, limit: int | None, seed: int, on_progress: Progress | None
 ) -> tuple[Merged, int]:
     """As for members, without copies of members; also how many distinct files were dropped."""

@@ -105,6 +105,9 @@ class ReadOptions:
     """False reads no captions at all."""
     label_column: str | None = None
     """Labelled records: column of the labels; None: label, target, class, y, whichever is there."""
+    group_column: str | None = None
+    """Labelled records: column of the groups that figures are broken down by; it stays a feature
+    unless `drop_columns` names it."""
     feature_columns: tuple[str, ...] | None = None
     """Labelled records: the columns that the model takes; None: all that have no other role."""
     drop_columns: tuple[str, ...] = ()

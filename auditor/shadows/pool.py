@@ -32,6 +32,8 @@ class Pool:
     """k; a class may be absent from the pool."""
     groups: Sequence[str] | None = None
     """(n,) data subjects, whose records are never torn apart."""
+    n_asked: int = 0
+    """The last so many records are only asked about: no model is trained on them."""
 
     def __post_init__(self) -> None:
         n = len(self.record_ids)
@@ -41,6 +43,8 @@ class Pool:
                 raise ShapeError(
                     f"expected {n} {name} in the pool, one per record, got {len(column)}"
                 )
+        if not 0 <= self.n_asked <= n:
+            raise ShapeError(f"n_asked must lie between 0 and {n}, got {self.n_asked}")
         classes = np.asarray(self.classes)
         if classes.ndim != 1 or not np.issubdtype(classes.dtype, np.integer):
             raise ShapeError(
@@ -56,13 +60,19 @@ class Pool:
 
     @cached_property
     def key(self) -> str:
-        """A hash of the ordered record ids, classes, groups and features."""
+        """A hash of the ordered record ids, classes, groups, features and their roles."""
         return hashed(
             *("\n".join(map(str, ids)) for ids in (self.record_ids, self.groups or ())),
             described(np.asarray(self.classes, dtype=np.int64)),
             str(self.n_classes),
             _of_features(self.features),
+            *([f"asked {self.n_asked}"] if self.n_asked else []),
         )
+
+    @property
+    def n_trainable(self) -> int:
+        """Records that training sets are drawn from: the first ones."""
+        return len(self.record_ids) - self.n_asked
 
 
 def _of_features(features: NDArray[Any] | DataFrame) -> str:

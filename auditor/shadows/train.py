@@ -82,9 +82,13 @@ def train_shadows(
 
 def _design(pool: Pool, n_models: int, seed: int, share: float | None) -> NDArray[np.bool_]:
     check_even(n_models)
+    n = pool.n_trainable
+    ids, groups = pool.record_ids[:n], None if pool.groups is None else pool.groups[:n]
     if share is None:
-        return paired_halves(pool.record_ids, n_models, seed, pool.groups)
-    return random_subsets(pool.record_ids, n_models, share, seed, pool.groups)
+        keep = paired_halves(ids, n_models, seed, groups)
+    else:
+        keep = random_subsets(ids, n_models, share, seed, groups)
+    return np.pad(keep, ((0, 0), (0, pool.n_asked)))
 
 
 @dataclass

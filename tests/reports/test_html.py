@@ -10,7 +10,7 @@ import pytest
 from attacks.results import Estimate, Outcome
 from reports.coverage import coverage_rows
 from reports.crosswalk import COVERAGE_IDS
-from reports.html import charts, compiled, page, palette
+from reports.html import charts, compiled, page, palette, shell
 from reports.record import Coverage
 from tests.reports.pages import hostile_page, sample_page
 from tests.reports.samples import HOSTILE, sample
@@ -123,8 +123,8 @@ def test_nothing_is_loaded_from_anywhere() -> None:
         assert not {"link", "img", "iframe", "object", "embed", "base", "form"} & {
             tag for tag, _ in outline.elements
         }
-    assert "url(" not in page._read("style.css")
-    assert "@import" not in page._read("style.css")
+    assert "url(" not in shell.source("style.css")
+    assert "@import" not in shell.source("style.css")
 
 
 def test_policy_forbids_eval_and_network() -> None:
@@ -159,7 +159,7 @@ def test_specifications_are_valid_vega_lite() -> None:
 
 def test_static_pictures_use_only_colours_that_the_style_sheet_maps() -> None:
     record = sample()
-    style = page._read("style.css")
+    style = shell.source("style.css")
     for chart in (charts.roc_chart(record.findings[0], "roc-0", 50),
                   charts.loss_chart(record.loss_curve),
                   charts.auc_chart(record.findings, record.rules[1])):  # fmt: skip
@@ -170,7 +170,7 @@ def test_static_pictures_use_only_colours_that_the_style_sheet_maps() -> None:
 
 
 def test_palette_is_mapped() -> None:
-    style = page._read("style.css")
+    style = shell.source("style.css")
     assert all(f'="{colour}"]' in style for colour in palette.ALL)
 
 
@@ -241,7 +241,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("scheme", [0, 1, 2], ids=["light", "dark", "print"])
 def test_contrast(scheme: int) -> None:
-    blocks = re.findall(r":root \{(.*?)\}", page._read("style.css"), re.DOTALL)
+    blocks = re.findall(r":root \{(.*?)\}", shell.source("style.css"), re.DOTALL)
     colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{3,6})", blocks[scheme]))
     pairs = [(ink, paper) for ink in ("ink", "muted", "link", "limit", "open") for paper in ("paper", "ground", "soft") if paper in colours]  # noqa: E501  # fmt: skip
     pairs += [(tone, f"{tone}-soft") for tone in ("pass", "fail", "open", "void")]

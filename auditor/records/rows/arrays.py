@@ -45,9 +45,10 @@ def read_array_side(
             f"known: {shown_names(names) or 'none'}"
         )
     subject = find_column(names, "subject_column", options.subject_column, ("subject",), shown)
+    group = find_column(names, "group_column", options.group_column, (), shown)
     split_name = find_column(names, "split_column", options.split_column, (), shown)
     _check_lengths(
-        arrays, [x, y, subject, split_name, *(answers.columns if answers else ())], shown
+        arrays, [x, y, subject, group, split_name, *(answers.columns if answers else ())], shown
     )
     n = len(arrays[y])
     chosen = np.arange(n)
@@ -69,6 +70,7 @@ def read_array_side(
         [RowSource(str(path), path.name, int(row)) for row in chosen],
         answers.rows(chosen) if answers is not None else None,
         f"array '{printable(y)}'",
+        texts(_column_of(arrays[group], shown, group)[chosen]) if group is not None else None,
     )
 
 

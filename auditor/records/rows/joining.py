@@ -1,4 +1,4 @@
-"""Both sides in one table: the same columns of the same kinds, and finite numbers."""
+"""All sides in one table: the same columns of the same kinds, and finite numbers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Joined:
-    """The features of members, then nonmembers, in the order of their files."""
+    """The features of all sides, one side behind the other, in the order of their files."""
 
     features: Features
     """All rows."""
@@ -50,12 +50,12 @@ class Joined:
         return self.features.iloc[chosen].reset_index(drop=True)
 
 
-def join_features(raw: tuple[RawSide, RawSide], *, has_predictions: bool) -> Joined:
-    """One table of both sides. Raises DataError if their columns, kinds or shapes differ.
+def join_features(raw: Sequence[RawSide], *, has_predictions: bool) -> Joined:
+    """One table of one side or several. Raises DataError if their columns, kinds or shapes differ.
 
     has_predictions: rows without features are allowed; then no two rows are copies.
     """
-    if isinstance(raw[0].features, np.ndarray) or isinstance(raw[1].features, np.ndarray):
+    if any(isinstance(side.features, np.ndarray) for side in raw):
         joined = _join_arrays(raw)
     else:
         joined = _join_frames(raw)
@@ -68,14 +68,14 @@ def join_features(raw: tuple[RawSide, RawSide], *, has_predictions: bool) -> Joi
     return Joined(features, hashes, False, tuple(notes))
 
 
-def _join_arrays(raw: tuple[RawSide, RawSide]) -> tuple[Features, list[str] | None, list[str]]:
+def _join_arrays(raw: Sequence[RawSide]) -> tuple[Features, list[str] | None, list[str]]:
     arrays = [np.asarray(side.features) for side in raw]
-    shapes = [array.shape[1:] for array in arrays]
-    if shapes[0] != shapes[1]:
-        raise DataError(
-            f"a member has features of shape {shapes[0]} and a nonmember of {shapes[1]}; "
-            "prepare both sides in the same way"
-        )
+    for side, array in zip(raw, arrays, strict=True):
+        if array.shape[1:] != arrays[0].shape[1:]:
+            raise DataError(
+                f"the {raw[0].name} have features of shape {arrays[0].shape[1:]} and the "
+                f"{side.name} of {array.shape[1:]}; prepare both sides in the same way"
+            )
     for side, array in zip(raw, arrays, strict=True):
         n_infinite = int(np.isinf(array).any(axis=tuple(range(1, array.ndim))).sum())
         if n_infinite:
@@ -88,21 +88,23 @@ def _join_arrays(raw: tuple[RawSide, RawSide]) -> tuple[Features, list[str] | No
 
 
 def _join_frames(
-    raw: tuple[RawSide, RawSide],
+    raw: Sequence[RawSide],
 ) -> tuple[Features, list[str] | None, list[str]]:
     import pandas as pd
 
     frames: list[pd.DataFrame] = [side.features for side in raw]  # type: ignore[misc]
     names = [str(name) for name in frames[0].columns]
-    _check_columns(names, [str(name) for name in frames[1].columns])
+    for side, frame in zip(raw[1:], frames[1:], strict=True):
+        _check_columns(raw[0].name, names, side.name, [str(name) for name in frame.columns])
     values = [
         {name: column_values(f[name], f"{s.name}: column '{printable(name)}'") for name in names}
         for s, f in zip(raw, frames, strict=True)
     ]
-    _check_kinds(values)
+    for other in values[1:]:
+        _check_kinds((values[0], other))
     for side, columns in zip(raw, values, strict=True):
         _check_finite(side.name, columns)
-    joined = pd.concat([frames[0], frames[1][names]], ignore_index=True)
+    joined = pd.concat([frame[names] for frame in frames], ignore_index=True)
     for name in names:
         if isinstance(frames[0][name].dtype, pd.CategoricalDtype) and joined[name].dtype == object:
             joined[name] = joined[name].astype("category")
@@ -139,8 +141,10 @@ def _counts_rows(column: ColumnValues) -> bool:
     return len(np.unique(values)) == len(values)
 
 
-def _check_columns(members: Sequence[str], nonmembers: Sequence[str]) -> None:
-    pairs = (("members", members, nonmembers), ("nonmembers", nonmembers, members))
+def _check_columns(
+    first: str, members: Sequence[str], second: str, nonmembers: Sequence[str]
+) -> None:
+    pairs = ((first, members, nonmembers), (second, nonmembers, members))
     for name, own, other in pairs:
         extra = [column for column in own if column not in other]
         if extra:

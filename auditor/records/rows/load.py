@@ -9,10 +9,9 @@ Limit. All rows are read and compared; the sample is drawn among the distinct on
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -26,8 +25,9 @@ from auditor.records.compare import (
     subject_notes,
     wanted_splits,
 )
-from auditor.records.identity import content_id, keyed_rank
+from auditor.records.identity import keyed_rank
 from auditor.records.model import ReadOptions
+from auditor.records.rows.distinct import Distinct, distinct_rows
 from auditor.records.rows.model import RowRecord, RowSplits, SavedPredictions
 from auditor.records.rows.reading import RawSide, data_kind, read_side
 from auditor.records.rows.table import Table
@@ -117,8 +117,8 @@ def _compare(
     joined = join_features(raw, has_predictions=saved is not None)
     n_members = len(raw[0].labels)
     groups = (
-        _distinct(raw[0], joined.hashes[:n_members], 0),
-        _distinct(raw[1], joined.hashes[n_members:], n_members),
+        distinct_rows(raw[0], joined.hashes[:n_members], 0),
+        distinct_rows(raw[1], joined.hashes[n_members:], n_members),
     )
     own = {distinct.content for distinct in groups[0]}
     clean = [distinct for distinct in groups[1] if distinct.content not in own]
@@ -193,83 +193,20 @@ def _label_notes(members: Sequence[RowRecord], nonmembers: Sequence[RowRecord]) 
     return [f"{len(s)} labels occur among the {name} only" for name, s in alone.items() if s]
 
 
-class _Distinct(NamedTuple):
-    """The rows of one side that have the same features."""
-
-    id: str
-    content: str
-    label: str
-    n_labels: int
-    subject: str | None
-    multiplicity: int
-    row: int
-    """Position of the row that stands for all, members first."""
-    side: RawSide
-    at: int
-    """Its position in its side."""
-
-    def record(self, position: int) -> RowRecord:
-        return RowRecord(
-            id=self.id,
-            content=self.content,
-            label=self.label,
-            subject=self.subject,
-            multiplicity=self.multiplicity,
-            position=position,
-            source=self.side.sources[self.at],
-        )
-
-
-def _distinct(side: RawSide, hashes: Sequence[str], offset: int) -> list[_Distinct]:
-    """One entry for each content; offset: rows before this side in the joined table."""
-    rows: dict[str, list[int]] = {}
-    for i, content in enumerate(hashes):
-        rows.setdefault(content, []).append(i)
-    found = []
-    for content, copies in rows.items():
-        at, n_labels = _representative(side, copies) if len(copies) > 1 else (copies[0], 1)
-        found.append(
-            _Distinct(
-                content_id(content, side.labels[at]),
-                content,
-                side.labels[at],
-                n_labels,
-                side.subjects[at],
-                len(copies),
-                offset + at,
-                side,
-                at,
-            )
-        )
-    return found
-
-
-def _representative(side: RawSide, copies: Sequence[int]) -> tuple[int, int]:
-    """The row that stands for copies, with the label of most of them; how many labels there are."""
-    labels = Counter(side.labels[i] for i in copies)
-    label = min(labels, key=lambda value: (-labels[value], value))
-
-    def order(i: int) -> tuple[bool, str, str, int]:
-        subject, source = side.subjects[i], side.sources[i]
-        return subject is None, subject or "", source.name, source.row
-
-    return min((i for i in copies if side.labels[i] == label), key=order), len(labels)
-
-
-def _drawn(groups: Sequence[_Distinct], limit: int | None, seed: int) -> list[_Distinct]:
+def _drawn(groups: Sequence[Distinct], limit: int | None, seed: int) -> list[Distinct]:
     """At most `limit` of the groups, at random by content and seed."""
     if limit is None or limit >= len(groups):
         return list(groups)
 
-    def rank(group: _Distinct) -> tuple[int, str]:
+    def rank(group: Distinct) -> tuple[int, str]:
         return keyed_rank("limit", seed, bytes.fromhex(group.content)), group.content
 
     return sorted(groups, key=rank)[:limit]
 
 
 def _drawing_notes(
-    groups: Sequence[Sequence[_Distinct]],
-    drawn: Sequence[Sequence[_Distinct]],
+    groups: Sequence[Sequence[Distinct]],
+    drawn: Sequence[Sequence[Distinct]],
     records: Sequence[Sequence[RowRecord]],
     limit: int | None,
 ) -> list[str]:

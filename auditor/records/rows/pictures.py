@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.errors import DataError
-from auditor.records.listing import LABELS
-from auditor.records.load import load_pictures
+from auditor.records.listing import LABELS, list_rows
+from auditor.records.load import load_pictures, read_members, read_nonmembers
 from auditor.records.model import ReadOptions, Record
 from auditor.records.rows.load import assemble
 from auditor.records.rows.model import RowRecord, RowSplits
+from auditor.records.rows.single import LabelledRows
 from auditor.records.rows.table import Table
+from auditor.records.side import Side
 
 if TYPE_CHECKING:
     from auditor.records.side import Progress
@@ -69,6 +72,49 @@ def load_labelled_pictures(
         notes=found.notes,
         n_unreadable=found.n_unreadable,
         near_duplicates=found.near_duplicates,
+    )
+
+
+def read_pictures(
+    named: Sequence[tuple[str, Path]],
+    splits: Sequence[str | None],
+    options: ReadOptions,
+    on_progress: Progress | None,
+) -> LabelledRows:
+    """Labelled pictures, decoded, and perhaps test pictures.
+
+    named: what each set is called and where it lies, one set or two; splits: for each the value of
+        the split column, or None.
+
+    Raises DataError if they cannot be read or have different sizes.
+    """
+    sides = []
+    for (name, path), split in zip(named, splits, strict=False):
+        listing = list_rows(path, options, split=split, side=name, beside=LABELS)
+        # test pictures that are trained on are dropped and counted, however many they are
+        sides.append(Side(name, listing, replace(options, max_cross_split_share=0.999)))
+        sides[-1].hash_rows(on_progress)
+    own = sorted(read_members(sides[0], None, 0, on_progress).records, key=lambda r: r.id)
+    test, n_dropped = [], 0
+    if len(sides) > 1:
+        merged, n_dropped = read_nonmembers(sides[1], sides[0], None, 0, on_progress)
+        test = sorted(merged.records, key=lambda r: r.id)
+    pictures = [*own, *test]
+    records = [_row_record(picture, i) for i, picture in enumerate(pictures)]
+    n_unreadable = sum(side.n_unreadable for side in sides)
+    return LabelledRows(
+        records=tuple(records[: len(own)]),
+        test=tuple(records[len(own) :]),
+        table=Table(
+            _decoded(pictures, options, on_progress),
+            [record.label for record in records],
+            is_pictures=True,
+        ),
+        groups=None,
+        n_test_dropped=n_dropped,
+        n_unreadable=n_unreadable,
+        label_source="; test: ".join(dict.fromkeys(s.listing.caption_source for s in sides)),
+        notes=(f"{n_unreadable} pictures are unreadable",) if n_unreadable else (),
     )
 
 

@@ -49,6 +49,8 @@ class RawSide:
     """Saved predictions in the same files, if they were asked for."""
     label_source: str
     """Where the labels come from."""
+    groups: list[str | None] | None = None
+    """The group of each row, if a column of groups was named."""
 
 
 def data_kind(path: Path, options: ReadOptions, side: str) -> DataKind:
@@ -120,6 +122,7 @@ def read_side(
     shown = printable(path.name)
     label = find_label_column(names, options.label_column, shown)
     subject = find_column(names, "subject_column", options.subject_column, ("subject",), shown)
+    group = find_column(names, "group_column", options.group_column, (), shown)
     if split is not None:
         frame, sources = _of_split(frame, sources, options, split, shown)
     labels = label_texts(frame[label], f"{shown}: column '{printable(label)}'")
@@ -136,6 +139,7 @@ def read_side(
         sources,
         answers,
         f"column '{printable(label)}'",
+        texts(frame[group]) if group is not None else None,
     )
 
 

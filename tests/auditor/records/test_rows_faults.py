@@ -111,7 +111,7 @@ def test_faults_of_arrays(tmp_path):
         "array of Python objects": {"x": x, "y": y.astype(object)},
         "not numbers": {"x": x.astype(str), "y": y},
         r"'y' has shape \(178, 3\); give one value": {"x": x, "y": np.eye(3)[y]},
-        r"shape \(12,\) and a nonmember of \(13,\)": {"x": x[:, :12], "y": y},
+        r"shape \(12,\) and the nonmembers of \(13,\)": {"x": x[:, :12], "y": y},
         "1 of 178 records hold infinite values": {"x": np.where(x == x.max(), np.inf, x), "y": y},
         "'y' is one value": {"x": x, "y": np.array(3)},
         "numbers with a fraction": {"x": x, "y": y + 0.5},

@@ -1,0 +1,26 @@
+"""`data.json`, written as canonically as `audit.json`, and its JSON Schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from reports.data_record import SCHEMA, DataRecord
+from reports.files import write_atomic
+from reports.json_file import canonical, schema_of
+
+SCHEMA_FILE = Path(__file__).parent / "schema" / "data.schema.json"
+
+
+def render(record: DataRecord) -> str:
+    """The canonical text of a record, proved to be readable again."""
+    return canonical(record)
+
+
+def schema_text() -> str:
+    """The text of the published schema file."""
+    return json.dumps(schema_of(DataRecord, SCHEMA), indent=1, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    write_atomic(SCHEMA_FILE, schema_text())
