@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from auditor.files import load_checksummed, private_directory, store_checksummed
 from auditor.shadows.fingerprint import hashed
 
-VERSION = 1
+VERSION = 2
 """Raised whenever training or the halves change, so that stored models are not reused."""
 
 

@@ -5,13 +5,16 @@ import pytest
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from attacks.errors import ShapeError
-from auditor.shadows.probabilities import EPSILON, class_logits, smallest
+from auditor.shadows.probabilities import class_logits
+from auditor.targets.classifier import ClassifierTarget
+from auditor.targets.classifier.estimators import Estimator
 
 X = np.random.default_rng(0).normal(size=(60, 4))
 Y = np.arange(60) % 3
@@ -21,11 +24,11 @@ def test_columns_go_to_their_classes_and_an_absent_class_gets_the_least():
     seen = np.array([1, 4])[np.arange(60) % 2]
     model = LogisticRegression().fit(X, seen)
     answers = class_logits(model, X, 6)
-    expected = np.full((60, 6), np.log(EPSILON))
+    expected = np.full((60, 6), np.log(1e-30))
     for i, row in enumerate(model.predict_proba(X)):
         for column, c in enumerate(model.classes_):
-            expected[i, c] = np.log(min(max(row[column], EPSILON), 1 - EPSILON))
-    assert answers.logits.tolist() == expected.tolist()
+            expected[i, c] = np.log(row[column])
+    assert np.allclose(answers.logits, expected, rtol=1e-12)
     assert answers.clipped == 0
 
 
@@ -33,8 +36,8 @@ def test_a_forest_is_clipped_by_its_number_of_trees():
     forest = RandomForestClassifier(10, random_state=0).fit(X, Y)
     answers = class_logits(forest, X, 3)
     p = forest.predict_proba(X)
-    assert answers.clipped == ((p < 0.05) | (p > 0.95)).mean() > 0
-    assert np.exp(answers.logits).min() == pytest.approx(1 / 20)
+    assert answers.clipped == ((p < 0.025) | (p > 0.95)).mean() > 0
+    assert np.exp(answers.logits).min() == pytest.approx(1 / 40)
     assert np.exp(answers.logits).max() == pytest.approx(19 / 20)
 
 
@@ -42,21 +45,26 @@ def test_a_tree_gives_finite_logits():
     tree = DecisionTreeClassifier(random_state=0).fit(X, Y)
     answers = class_logits(tree, X, 3)
     assert answers.clipped == 1  # a full tree answers with 0 and 1 alone
-    assert answers.logits.min() == pytest.approx(np.log(1e-6))
+    assert answers.logits.min() == pytest.approx(np.log(1e-6 / 2))
 
 
 @pytest.mark.parametrize(
-    ("model", "eps"),
+    "model",
     [
-        (make_pipeline(StandardScaler(), RandomForestClassifier(4)), 1 / 8),
-        (GridSearchCV(RandomForestClassifier(4), {"max_depth": [2]}, cv=2), 1 / 8),
-        (BaggingClassifier(n_estimators=5), 1 / 10),
-        (RandomForestClassifier(1), EPSILON),
-        (LogisticRegression(), EPSILON),
+        make_pipeline(StandardScaler(), RandomForestClassifier(4, random_state=0)),
+        GridSearchCV(RandomForestClassifier(4, random_state=0), {"max_depth": [2]}, cv=2),
+        BaggingClassifier(n_estimators=5, random_state=0),
+        DecisionTreeClassifier(random_state=0),
+        LogisticRegression(),
+        MLPClassifier((8,), max_iter=50, random_state=0),
+        LinearSVC(),
     ],
 )
-def test_the_forest_is_found_inside_what_holds_it(model, eps):
-    assert smallest(model.fit(X, Y)) == eps
+def test_a_shadow_model_is_read_as_a_target_of_its_kind(model):
+    """Otherwise the clipping, and not membership, would tell the two apart."""
+    fitted = model.fit(X, Y)
+    target = ClassifierTarget(Estimator(fitted, "model"), name="model", hashes={}, example=X)
+    assert np.allclose(class_logits(fitted, X, 3).logits, target.logits(X), rtol=1e-12)
 
 
 def test_decision_values_are_logits():
@@ -65,7 +73,7 @@ def test_decision_values_are_logits():
     logits = class_logits(two, X, 3).logits
     assert logits[:, 0].tolist() == [0] * 60
     assert logits[:, 2].tolist() == two.decision_function(X).tolist()
-    assert np.allclose(logits[:, 1], logits[:, [0, 2]].max(axis=1) - 13.815510557964274)
+    assert np.allclose(logits[:, 1], logits[:, [0, 2]].max(axis=1) + np.log(1e-30))
 
 
 def test_votes_between_pairs_of_classes_are_refused():
