@@ -63,6 +63,7 @@ from auditor.shadows import (
     load_recipe,
     train_shadows,
 )
+from auditor.shadows.store import VERSION
 from auditor.targets.classifier import (
     PREDICTIONS,
     ClassifierTarget,
@@ -183,9 +184,10 @@ class ClassifierScan(PreparedScan):
         seed = self.options.seed + COPY_SEED
         for dose in doses:
             records = [*members, *[record for record in planted for _ in range(dose)]]
-            recipe = f"planted {self.recipe.key} {names} {sorted(wrong.items())} {dose} {seed}"
+            way = f"planted {VERSION} {self.recipe.key}"
+            purpose = f"{way} {names} {sorted(wrong.items())} {dose} {seed}"
             copy = _Untrained(trainer, self, records, wrong, seed)
-            yield Copy(dose, copy, self.cache.derived(recipe))
+            yield Copy(dose, copy, self.cache.derived(purpose))
 
     def run_controls(self, observed: Observed, progress: Progress) -> Controls:
         """Competence, negative, blind and positive controls."""

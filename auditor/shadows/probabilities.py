@@ -1,9 +1,9 @@
 """Logits of k classes from what a scikit-learn classifier answers.
 
 A classifier has a column only for each class of its training set, and trees answer exact 0 and 1.
-So the columns are moved to the k classes by `classes_`, and probabilities are clipped to
-[eps, 1 - eps] with eps = 1 / (2 n_trees) for a forest, whose votes are multiples of 1 / n_trees,
-and 1e-6 otherwise. A target must be read in the same way as its shadow models.
+So the columns are moved to the k classes by `classes_`, and probabilities are clipped as
+`auditor.targets.classifier.answers` clips those of a target: a target and its shadow models must be
+read in the same way, or attacks compare numbers of two scales.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.errors import ShapeError
+from auditor.targets.classifier.answers import log_probabilities, smooth_floor
+from auditor.targets.classifier.estimators import probability_floor
 
 EPSILON = 1e-6
-"""Smallest probability of a class, unless the model is a forest."""
+"""Least probability of a class that the training set lacked, all of them together."""
 
 
 class Answers(NamedTuple):
@@ -32,15 +34,16 @@ def class_logits(estimator: Any, features: Any, n_classes: int) -> Answers:
     """(n, k) logits of a fitted classifier.
 
     Decision values stand for logits as they are, as (0, s) if there is one for two classes. A
-    class that the training set lacked has the probability eps, or a decision value that lies
-    -log(eps) below the highest one.
+    class that the training set lacked has the least probability that the others can have, but no
+    less than 1e-6 / (k - 1): the smooth models' own floor would drown every spread. Among decision
+    values it lies -log(1e-6) below the highest one.
 
     Raises ShapeError if the answers do not fit the classes.
     """
     classes = np.asarray(estimator.classes_)
     if hasattr(estimator, "predict_proba"):
         probabilities = _columns(estimator.predict_proba(features), classes)
-        return _from_probabilities(probabilities, classes, n_classes, smallest(estimator))
+        return _from_probabilities(probabilities, classes, n_classes, smallest(estimator, n_classes))
     values = np.asarray(estimator.decision_function(features), dtype=np.float64)
     if values.ndim == 1:
         values = np.stack([np.zeros_like(values), values], axis=1)
@@ -50,23 +53,20 @@ def class_logits(estimator: Any, features: Any, n_classes: int) -> Answers:
     return Answers(logits, 0.0)
 
 
-def smallest(estimator: Any) -> float:
-    """eps: what a probability is clipped to, for a fitted classifier."""
-    from sklearn.ensemble import BaggingClassifier, ExtraTreesClassifier, RandomForestClassifier
-
-    model = _innermost(estimator)
-    if isinstance(model, BaggingClassifier | ExtraTreesClassifier | RandomForestClassifier):
-        return 0.5 / model.n_estimators if model.n_estimators > 1 else EPSILON
-    return EPSILON
+def smallest(estimator: Any, n_classes: int) -> float:
+    """eps of a fitted classifier: how far from 0 and 1 its probabilities are kept."""
+    floor = probability_floor(estimator)
+    return smooth_floor(n_classes) if floor is None else floor
 
 
 def _from_probabilities(
     probabilities: NDArray[np.float64], classes: NDArray, n_classes: int, eps: float
 ) -> Answers:
-    clipped = np.clip(probabilities, eps, 1 - eps)
-    share = float(np.mean(clipped != probabilities)) if probabilities.size else 0.0
-    logits = np.full((len(probabilities), n_classes), np.log(eps))
-    logits[:, classes] = np.log(clipped)
+    is_clipped = (probabilities < eps / (n_classes - 1)) | (probabilities > 1 - eps)
+    share = float(is_clipped.mean()) if probabilities.size else 0.0
+    least = np.log(max(eps, EPSILON) / (n_classes - 1))
+    logits = np.full((len(probabilities), n_classes), least)
+    logits[:, classes] = log_probabilities(probabilities, eps, n_classes)
     return Answers(logits, share)
 
 
@@ -78,14 +78,3 @@ def _columns(answers: Any, classes: NDArray) -> NDArray[np.float64]:
             "use a classifier of one label per record"
         )
     return array
-
-
-def _innermost(estimator: Any) -> Any:
-    """The classifier at the end of a pipeline or a search."""
-    while True:
-        if hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        elif hasattr(estimator, "steps"):
-            estimator = estimator.steps[-1][1]
-        else:
-            return estimator

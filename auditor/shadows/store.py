@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from auditor.files import load_checksummed, private_directory, store_checksummed
 from auditor.shadows.fingerprint import hashed
 
-VERSION = 1
-"""Raised whenever training or the halves change, so that stored models are not reused."""
+VERSION = 2
+"""Raised whenever training, answers or the halves change, so that stored models are not reused."""
 
 
 class Trained(NamedTuple):
