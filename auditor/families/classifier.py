@@ -52,7 +52,7 @@ from auditor.prepare import (
     without_calibration,
 )
 from auditor.progress import Progress
-from auditor.records.rows import RowRecord, RowSplits, load_row_splits
+from auditor.records.rows import RowRecord, RowSplits, Table, load_row_splits
 from auditor.shadows import (
     Pool,
     Recipe,
@@ -63,6 +63,7 @@ from auditor.shadows import (
     load_recipe,
     train_shadows,
 )
+from auditor.shadows.store import VERSION
 from auditor.targets.classifier import (
     PREDICTIONS,
     ClassifierTarget,
@@ -105,6 +106,14 @@ class ClassifierScan(PreparedScan):
         return self.target.class_indices(self.splits.table.labels)
 
     @cached_property
+    def features(self) -> Table:
+        """What models of the recipe are trained on and asked: never what the target answered."""
+        table = self.splits.table
+        if table.predictions is None:
+            return table
+        return Table(table.features, table.labels.tolist(), is_pictures=table.is_pictures)
+
+    @cached_property
     def pool(self) -> Pool:
         """Every record that is evaluated or calibrated on: what shadow models are drawn from."""
         records = (*self.evaluated, *self.calibration)
@@ -112,7 +121,7 @@ class ClassifierScan(PreparedScan):
         subjects = [record.subject or record.id for record in records]
         return Pool(
             record_ids=[record.id for record in records],
-            features=self.splits.table.inputs(positions),
+            features=self.features.inputs(positions),
             classes=self.classes[positions],
             n_classes=self.target.capabilities.n_classes,
             groups=subjects if any(record.subject for record in records) else None,
@@ -156,7 +165,7 @@ class ClassifierScan(PreparedScan):
         """
         return ClassifierObserver(
             target=classifier,
-            table=self.splits.table,
+            table=self.splits.table if classifier is self.target else self.features,
             classes=self.classes,
             shadows=shadows or self.shadows,
             seed=self.options.seed,
@@ -183,9 +192,10 @@ class ClassifierScan(PreparedScan):
         seed = self.options.seed + COPY_SEED
         for dose in doses:
             records = [*members, *[record for record in planted for _ in range(dose)]]
-            recipe = f"planted {self.recipe.key} {names} {sorted(wrong.items())} {dose} {seed}"
+            way = f"planted {VERSION} {self.recipe.key}"
+            purpose = f"{way} {names} {sorted(wrong.items())} {dose} {seed}"
             copy = _Untrained(trainer, self, records, wrong, seed)
-            yield Copy(dose, copy, self.cache.derived(recipe))
+            yield Copy(dose, copy, self.cache.derived(purpose))
 
     def run_controls(self, observed: Observed, progress: Progress) -> Controls:
         """Competence, negative, blind and positive controls."""
@@ -296,7 +306,7 @@ class _Untrained:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # shadow models of the same recipe have reported them
             return self.trainer.train(
-                self.scan.splits.table.inputs(positions), np.array(classes), everything, [self.seed]
+                self.scan.features.inputs(positions), np.array(classes), everything, [self.seed]
             )[0]
 
     def logits(self, features: NDArray) -> NDArray[np.floating]:
@@ -327,8 +337,13 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
         )
     with timed(seconds, "load model"):
         target = _open(options, splits, config.classes)
-    if recipe is None and target.estimator is not None:
-        recipe = SklearnRecipe(target.estimator)
+    if recipe is None and target.estimator is not None and target.capabilities.gives != "labels":
+        recipe = SklearnRecipe(target.estimator)  # one that gives labels alone is no such recipe
+    if recipe is not None and not splits.table.columns:
+        raise UsageError(
+            "--train needs the features of the records, and the data hold predictions alone; add "
+            "the columns that the model was trained on, or leave --train out"
+        )
     n_shadows = _n_shadows(options, recipe)
     target.capabilities = dataclasses.replace(target.capabilities, n_shadows=n_shadows)
     plan = make_plan(names, target.capabilities, config.attack_options)

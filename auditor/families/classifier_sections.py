@@ -37,9 +37,10 @@ def shadow_curve(
     """
     uses = attacks_with_shadows(scan.plan)
     inside, points = observed.is_member, []
+    cache = dataclasses.replace(scan.cache, is_fresh=False)  # the target was asked in this scan
     for n in _counts(len(shadows.keep)):
         fewer = dataclasses.replace(shadows, keep=shadows.keep[:n], logits=shadows.logits[:n])
-        observer = scan.observer_of(scan.target, scan.cache, shadows=fewer)
+        observer = scan.observer_of(scan.target, cache, shadows=fewer)
         found = observer.observe(observed.records, scan.plan.requests)
         scores, _ = score_all(scan.plan, found, observed.calibration)
         for name in uses:

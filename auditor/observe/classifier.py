@@ -54,9 +54,12 @@ class ClassifierObserver:
     """Record id -> class that counts as its true one, for planted records."""
 
     def observe(self, records: Sequence[RowRecord], requests: Sequence[Request]) -> Observations:
-        """Answers about records, axis 0 in their order; answers of the target come from the cache."""
+        """Answers about records, axis 0 in their order; answers of the target come from the cache.
+
+        Classes and logits are among them, whatever is asked: controls and report need them.
+        """
         answers: dict[Request, NDArray] = {}
-        for request in with_requirements(requests):
+        for request in with_requirements([Classes(), Logits(), *requests]):
             answers[request] = self._answer(records, request)
         return answers
 
@@ -84,7 +87,9 @@ class ClassifierObserver:
     ) -> NDArray:
         """What the target itself answers, once."""
         changed = [f"{name}={c}" for name, c in sorted(self.relabelled.items())]
-        shard = shard_key([record.id for record in records] + changed)
+        # ids do not tell the order of the columns, which a model of plain numbers goes by
+        order = [f"column={column.name}" for column in self.table.columns]
+        shard = shard_key([record.id for record in records] + changed + order)
         stored = self.cache.load(request, shard)
         if stored is not None and len(stored) == len(records):
             self.usage.n_calls_cached += request.calls * len(records)

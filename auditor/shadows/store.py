@@ -21,7 +21,7 @@ from auditor.files import load_checksummed, private_directory, store_checksummed
 from auditor.shadows.fingerprint import hashed
 
 VERSION = 2
-"""Raised whenever training or the halves change, so that stored models are not reused."""
+"""Raised whenever training, answers or the halves change, so that stored models are not reused."""
 
 
 class Trained(NamedTuple):

@@ -72,10 +72,15 @@ def smooth_floor(n_classes: int) -> float:
     return 1e-16 if n_classes == 2 else 1e-30
 
 
-def log_probabilities(probabilities: NDArray, eps: float) -> NDArray[np.float64]:
-    """(n, k) logarithms of probabilities clipped to [eps / (k - 1), 1 - eps]."""
+def log_probabilities(
+    probabilities: NDArray, eps: float, n_classes: int | None = None
+) -> NDArray[np.float64]:
+    """(n, columns) logarithms of probabilities clipped to [eps / (k - 1), 1 - eps].
+
+    n_classes: k, where some of the classes have no column.
+    """
     p = np.asarray(probabilities, np.float64)
-    return np.log(np.clip(p, eps / max(p.shape[1] - 1, 1), 1 - eps))
+    return np.log(np.clip(p, eps / max((n_classes or p.shape[1]) - 1, 1), 1 - eps))
 
 
 def clipped_share(logits: NDArray, eps: float) -> float:

@@ -170,8 +170,8 @@ def _architecture(estimator: Any) -> str:
 def probability_floor(estimator: Any) -> float | None:
     """The eps for the probabilities of a fitted estimator; None if they are smooth.
 
-    1 / (2 T) for T trees whose leaves are all pure, which is half of the smallest vote; 1e-6 for
-    other trees, neighbours, and calibration by steps.
+    1 / (2 T) for T > 1 trees whose leaves are all pure, half of the smallest vote; 1e-6 for other
+    trees, neighbours, and calibration by steps.
     """
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.ensemble import BaggingClassifier, VotingClassifier
@@ -184,7 +184,7 @@ def probability_floor(estimator: Any) -> float | None:
         trees = [_final(member) for member in final.estimators_]
         if all(isinstance(tree, DecisionTreeClassifier) for tree in trees):
             is_pure = all(_has_pure_leaves(tree.tree_) for tree in trees)
-            return 1 / (2 * len(trees)) if is_pure else STEPPED_FLOOR
+            return 1 / (2 * len(trees)) if is_pure and len(trees) > 1 else STEPPED_FLOOR
         return STEPPED_FLOOR if any(probability_floor(tree) for tree in trees) else None
     if isinstance(final, VotingClassifier):
         return STEPPED_FLOOR if any(probability_floor(m) for m in final.estimators_) else None

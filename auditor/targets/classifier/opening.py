@@ -126,9 +126,18 @@ def open_predictions(
     target = ClassifierTarget(
         _Saved(saved.classes, saved.kind, floor),
         name=name,
-        hashes={file.name: sha256_of(file) for file in saved.files if file.is_file()},
+        hashes=_hashes([file for file in saved.files if file.is_file()]),
         example=saved.values,
         classes=classes,
     )
     target.logits(saved.values)  # every row is checked before the audit starts
     return target
+
+
+def _hashes(files: Sequence[Path]) -> dict[str, str]:
+    """SHA-256 by name; files of one name in two folders are numbered, so that none is lost."""
+    hashes: dict[str, str] = {}
+    for number, file in enumerate(files, 1):
+        name = file.name if file.name not in hashes else f"{number}/{file.name}"
+        hashes[name] = sha256_of(file)
+    return hashes

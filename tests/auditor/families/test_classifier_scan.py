@@ -11,10 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+from sklearn.tree import DecisionTreeClassifier
 
 from attacks.errors import DataError, UsageError
+from attacks.observations import Logits
 from attacks.results import ControlStatus, Outcome
+from auditor.families.classifier import ClassifierScan
 from auditor.progress import Progress
 from auditor.scan import ScanOptions, ScanResult, plan_scan, scan_model
 
@@ -196,6 +199,68 @@ def test_saved_predictions_alone_can_fail_but_never_pass(digits_tables: Digits) 
     assert control(result, "positive").status is ControlStatus.NOT_RUN
     skipped = {s.attack: s.reason for s in result.record.inapplicable}
     assert "--train" in skipped["rmia"]
+
+
+def test_models_of_a_recipe_never_see_saved_predictions(
+    digits_tables: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (digits_tables.root / "trees_of_test.py").write_text(
+        "from sklearn.tree import DecisionTreeClassifier as recipe\n"
+    )
+    monkeypatch.chdir(digits_tables.root)
+    monkeypatch.syspath_prepend(str(digits_tables.root))
+    paths = []
+    for name, start, stop in (("m2", 0, N_MEMBERS), ("n2", N_MEMBERS, N_MEMBERS + N_NONMEMBERS)):
+        columns = {f"p_{i}": 0.1 for i in range(10)}
+        paths.append(digits_tables.table(f"saved-{name}", start, stop, **columns))
+    options = options_of(
+        digits_tables,
+        "predictions",
+        "saved2",
+        members=paths[0],
+        nonmembers=paths[1],
+        train="trees_of_test:recipe",
+    )
+    scan = plan_scan(options, Progress())
+    assert isinstance(scan, ClassifierScan)
+    assert list(scan.pool.features.columns) == COLUMNS
+    (copy,) = scan.copies(scan.splits.nonmembers[:18], {}, [1])
+    asked = scan.splits.nonmembers[:18]
+    logits = scan.observer_of(copy.classifier, copy.cache).observe(asked, [])[Logits()][:, 0]
+    assert (logits.argmax(axis=1) == scan.classes[[r.position for r in asked]]).all()
+    own = scan.observe(asked)[Logits()]
+    assert own == pytest.approx(np.log(0.1))
+
+
+def test_a_recipe_without_features_is_refused(
+    digits_tables: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (digits_tables.root / "trees_of_test.py").write_text(
+        "from sklearn.tree import DecisionTreeClassifier as recipe\n"
+    )
+    monkeypatch.chdir(digits_tables.root)
+    paths = []
+    for name, start, stop in (("m3", 0, 40), ("n3", 40, 80)):
+        paths.append(digits_tables.root / f"alone-{name}.csv")
+        answers = pd.DataFrame({f"p_{i}": [0.1] * 40 for i in range(10)})
+        answers.assign(label=digits_tables.labels[start:stop]).to_csv(paths[-1], index=False)
+    changes = {"members": paths[0], "nonmembers": paths[1], "train": "trees_of_test:recipe"}
+    with pytest.raises(UsageError, match="predictions alone"):
+        plan_scan(options_of(digits_tables, "predictions", "alone", **changes), Progress())
+
+
+def test_a_model_that_gives_labels_alone_can_be_scanned(digits_tables: Digits) -> None:
+    known = digits_tables.rows(0, N_MEMBERS), digits_tables.labels[:N_MEMBERS]
+    trees = [("one", DecisionTreeClassifier(random_state=0))]
+    path = digits_tables.root / "votes.skops"
+    skops_io.dump(VotingClassifier(trees, voting="hard").fit(*known), path)
+    options = options_of(digits_tables, path, "votes", attacks=("gap", "yeom"), shadows=None)
+    result = scan_model(options)
+    assert [f.attack for f in result.record.findings] == ["gap"]
+    assert result.record.target.classifier is not None
+    assert result.record.target.classifier.gives == "labels"
+    assert control(result, "positive").status is ControlStatus.NOT_RUN
+    assert result.record.verdict.outcome is not Outcome.PASS
 
 
 def test_a_torch_module_with_a_recipe(

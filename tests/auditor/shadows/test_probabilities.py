@@ -12,7 +12,7 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from attacks.errors import ShapeError
-from auditor.shadows.probabilities import class_logits
+from auditor.shadows.probabilities import EPSILON, class_logits, smallest
 from auditor.targets.classifier import ClassifierTarget
 from auditor.targets.classifier.estimators import Estimator
 
@@ -24,11 +24,11 @@ def test_columns_go_to_their_classes_and_an_absent_class_gets_the_least():
     seen = np.array([1, 4])[np.arange(60) % 2]
     model = LogisticRegression().fit(X, seen)
     answers = class_logits(model, X, 6)
-    expected = np.full((60, 6), np.log(1e-30))
+    expected = np.full((60, 6), np.log(EPSILON / 5))
     for i, row in enumerate(model.predict_proba(X)):
         for column, c in enumerate(model.classes_):
             expected[i, c] = np.log(row[column])
-    assert np.allclose(answers.logits, expected, rtol=1e-12)
+    assert answers.logits.tolist() == expected.tolist()
     assert answers.clipped == 0
 
 
@@ -51,20 +51,35 @@ def test_a_tree_gives_finite_logits():
 @pytest.mark.parametrize(
     "model",
     [
-        make_pipeline(StandardScaler(), RandomForestClassifier(4, random_state=0)),
-        GridSearchCV(RandomForestClassifier(4, random_state=0), {"max_depth": [2]}, cv=2),
-        BaggingClassifier(n_estimators=5, random_state=0),
-        DecisionTreeClassifier(random_state=0),
-        LogisticRegression(),
-        MLPClassifier((8,), max_iter=50, random_state=0),
-        LinearSVC(),
+        (make_pipeline(StandardScaler(), RandomForestClassifier(4)), 1 / 8),
+        (GridSearchCV(RandomForestClassifier(4), {"max_depth": [2]}, cv=2), 1e-6),
+        (GridSearchCV(RandomForestClassifier(4), {"max_depth": [None]}, cv=2), 1 / 8),
+        (BaggingClassifier(n_estimators=5), 1 / 10),
+        (RandomForestClassifier(1), 1e-6),
+        (LogisticRegression(), 1e-30),
     ],
 )
-def test_a_shadow_model_is_read_as_a_target_of_its_kind(model):
-    """Otherwise the clipping, and not membership, would tell the two apart."""
-    fitted = model.fit(X, Y)
-    target = ClassifierTarget(Estimator(fitted, "model"), name="model", hashes={}, example=X)
-    assert np.allclose(class_logits(fitted, X, 3).logits, target.logits(X), rtol=1e-12)
+def test_the_forest_is_found_inside_what_holds_it(model, eps):
+    assert smallest(model.fit(X, Y), 3) == eps
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LogisticRegression(C=1e6, max_iter=1000),
+        RandomForestClassifier(5, random_state=0),
+        RandomForestClassifier(5, max_depth=2, random_state=0),
+        RandomForestClassifier(1, random_state=0),
+        DecisionTreeClassifier(random_state=0),
+        LinearSVC(random_state=0),
+    ],
+)
+def test_a_target_is_read_as_its_shadow_models_are(model):
+    """Else attacks compare a target's confidence with those of another scale."""
+    model.fit(3 * X + 8 * np.eye(3, 4)[Y], Y)
+    estimator = Estimator(model, "model")
+    target = ClassifierTarget(estimator, name="model", hashes={}, example=X)
+    np.testing.assert_allclose(target.logits(X), class_logits(model, X, 3).logits)
 
 
 def test_decision_values_are_logits():
