@@ -19,7 +19,7 @@ from attacks.errors import DataError, UsageError
 from attacks.memorization import nearest_neighbour_memorization
 from attacks.statistics.auc import auc
 from auditor.cli import app
-from auditor.data_scan import DataScanOptions, DataScanResult, scan_data
+from auditor.data_scan import DataScanOptions, DataScanResult, _trained, scan_data
 from auditor.progress import Progress
 from reports.data_json import SCHEMA_FILE, schema_text
 from reports.data_record import DataRecord
@@ -412,3 +412,36 @@ def test_labelled_pictures(tmp_path, folder, flipped):
     monkeypatch.undo()
     assert result.record.data.n_records == 80
     assert (result.measured.label.mean_in.data == 1).all()
+
+
+def test_torch_recipe_on_arrays_and_test_records_are_never_trained_on(tmp_path, flipped):
+    (tmp_path / "linear_recipe.py").write_text(
+        "def linear():\n"
+        "    from torch import nn\n"
+        "    from auditor.shadows import TorchRecipe\n\n"
+        "    return TorchRecipe(model=lambda: nn.Linear(64, 10), epochs=2)\n"
+    )
+    halves = {"train": slice(0, 60), "test": slice(N_TRAIN, N_TRAIN + 40)}
+    for name, rows in halves.items():
+        x = flipped.points[rows].astype(np.float32)
+        np.savez(tmp_path / f"{name}.npz", x=x, y=flipped.labels[rows])
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    options = DataScanOptions(
+        data=tmp_path / "train.npz",
+        test=tmp_path / "test.npz",
+        train="linear_recipe:linear",
+        out=tmp_path / "out",
+        models=16,
+        share=0.5,
+        cache=tmp_path / "cache",
+        device="cpu",
+    )
+    scan = _trained(options, Progress())
+    monkeypatch.undo()
+    assert scan.shadows.keep.shape == (16, 100)
+    assert not scan.shadows.keep[:, 60:].any()
+    assert (scan.shadows.keep.sum(axis=1) == 30).all()
+    assert np.isfinite(scan.shadows.logits).all()
+    assert scan.pool.key != replace(scan.pool, n_asked=0).key
