@@ -45,6 +45,8 @@ def described(value: Any, depth: int = 0) -> str:
         return "[" + ", ".join(map(inner, value)) + "]"
     if isinstance(value, Set):
         return "{" + ", ".join(sorted(map(inner, value))) + "}"
+    if isinstance(value, types.ModuleType):
+        return f"module {value.__name__}"  # its attributes may be anything, such as libraries
     if isinstance(value, type):
         return f"class {_name(value)} {_source_of_class(value)}"
     if isinstance(value, functools.partial):

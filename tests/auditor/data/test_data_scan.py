@@ -17,14 +17,15 @@ from typer.testing import CliRunner
 
 from attacks.errors import DataError, UsageError
 from attacks.memorization import nearest_neighbour_memorization
+from attacks.statistics.auc import auc
 from auditor.cli import app
-from auditor.data_scan import DataScanOptions, DataScanResult, scan_data
+from auditor.data_scan import DataScanOptions, DataScanResult, _trained, scan_data
 from auditor.progress import Progress
 from reports.data_json import SCHEMA_FILE, schema_text
 from reports.data_record import DataRecord
 
 runner = CliRunner()
-MODELS, N_TRAIN = 200, 500
+MODELS, N_TRAIN = 120, 500
 RECIPE = "neighbour_recipe:nearest"
 RECIPE_SOURCE = """
 from sklearn.neighbors import KNeighborsClassifier
@@ -139,12 +140,11 @@ def test_memorization_equals_the_exact_oracle_within_monte_carlo_error(scanned, 
 def test_flipped_labels_come_out_on_top(scanned, flipped):
     is_flipped = flipped.is_flipped[rows_of(scanned)]
     value = scanned.measured.label.value.data
-    assert value[is_flipped].min() > 0.7
+    assert value[is_flipped].mean() > 0.9
     assert value[~is_flipped].mean() < 0.3
-    top = np.argsort(-value)[: is_flipped.sum()]
-    assert is_flipped[top].mean() > 0.7
+    assert auc(value[is_flipped], value[~is_flipped]).value > 0.95
     found = scanned.measured.memorized
-    assert set(np.flatnonzero(is_flipped)) <= set(found.record[found.is_sure].tolist())
+    assert np.isin(np.flatnonzero(is_flipped), found.record[found.is_sure]).mean() > 0.9
     assert scanned.record.memorization.n_sure == found.is_sure.sum()
 
 
@@ -177,36 +177,27 @@ def test_influence_pairs_are_nearest_neighbours_of_one_class(scanned, flipped):
     pairs = scanned.measured.influence
     sure = np.flatnonzero(pairs.is_sure)
     assert sure.size > 20
-    rows = rows_of(scanned)
-    test_rows = {
-        record.id: i for i, record in enumerate(sorted_test(scanned))
-    }  # positions follow the ids
-    assert len(test_rows) == 250
-    train = rows[pairs.train[sure]]
-    labels = flipped.labels[:N_TRAIN][train]
-    by_position = test_classes(scanned)
-    assert [WORDS[i] for i in labels] == [by_position[j] for j in pairs.test[sure]]
+    assert len(labels_of_test(scanned)) == scanned.record.data.n_test == 250
+    labels = flipped.labels[rows_of(scanned)[pairs.train[sure]]]
+    assert [WORDS[i] for i in labels] == [labels_of_test(scanned)[j] for j in pairs.test[sure]]
+    points = flipped.points[:N_TRAIN][rows_of(scanned)]
+    tests = flipped.points[N_TRAIN:][rows_of_test(scanned)]
+    distances = np.linalg.norm(tests[pairs.test[sure], None] - points[None], axis=2)
+    own = distances[np.arange(sure.size), pairs.train[sure]]
+    assert ((distances < own[:, None]).sum(axis=1) <= 8).all()
 
 
-def sorted_test(result):
-    """The test records in their order."""
+def rows_of_test(result) -> list[int]:
+    """Row of the test file of each test record, in the order of their ids."""
     lines = (result.paths["json"].parent / "private" / "records.jsonl").read_text().splitlines()
     found = [json.loads(line) for line in lines]
-
-    class Entry(NamedTuple):
-        id: str
-        row: int
-
-    test = [Entry(e["content_id"], e["row"]) for e in found if e["file"].endswith("test.parquet")]
-    return sorted(test)
+    test = sorted((e["content_id"], e["row"]) for e in found if e["file"].endswith("test.parquet"))
+    return [row for _, row in test]
 
 
-def test_classes(result):
-    frame = pd.read_parquet("secret-test.parquet")
-    return [frame["label"].iloc[entry.row] for entry in sorted_test(result)]
-
-
-test_classes.__test__ = False
+def labels_of_test(result) -> list[str]:
+    """Label of each test record, in the order of their ids."""
+    return pd.read_parquet("secret-test.parquet")["label"].iloc[rows_of_test(result)].tolist()
 
 
 def test_long_tail_says_what_it_costs_not_to_memorize(scanned):
@@ -269,7 +260,7 @@ def test_no_label_group_file_or_content_id_leaves_the_private_folder(scanned):
 
 def test_page_is_self_contained(scanned):
     text = scanned.paths["html"].read_text(encoding="utf-8")
-    assert "default-src 'none'" in text
+    assert "default-src &#39;none&#39;" in text
     assert "src=" not in text.split("<script>")[0]
     assert 'data-twin="histogram"' in text
     for one in scanned.record.top:
@@ -290,11 +281,11 @@ class Interrupted(Progress):
 
 
 def test_an_interrupted_scan_continues_and_ends_the_same(folder, tmp_path):
-    small = options_for(folder, tmp_path / "a" / "out", models=60, cache=tmp_path / "cache")
+    small = options_for(folder, tmp_path / "a" / "out", models=28, cache=tmp_path / "cache")
     with pytest.raises(KeyboardInterrupt):
-        scan_data(small, Interrupted(503 + 20))
+        scan_data(small, Interrupted(503 + 10))
     resumed = scan_data(small)
-    assert 0 < resumed.record.training.n_reused < 60
+    assert 0 < resumed.record.training.n_reused < 28
     whole = scan_data(replace(small, out=tmp_path / "b" / "out", cache=tmp_path / "other"))
     assert whole.record.training.n_reused == 0
     assert (resumed.measured.label.value == whole.measured.label.value).all()
@@ -327,7 +318,7 @@ def run(*words):
 
 
 def test_command_line_end_to_end(folder, tmp_path):
-    common = ["secret-hospital.parquet", "--train", RECIPE, "--models", 40]
+    common = ["secret-hospital.parquet", "--train", RECIPE, "--models", 28]
     common += ["--cache", tmp_path / "cache", "--config", "drop.yaml", "--group", "clinic"]
     shown = run(*common, "--out", tmp_path / "out")
     assert shown.exit_code == 0, shown.output
@@ -338,7 +329,7 @@ def test_command_line_end_to_end(folder, tmp_path):
     assert quiet.output.count("\n") == 1
     tree = json.loads(run(*common, "--out", tmp_path / "out", "--json").stdout)
     assert tree["schema"] == "auditor-data/1"
-    assert tree["training"]["n_reused"] == 40
+    assert tree["training"]["n_reused"] == 28
 
 
 def test_bad_inputs_exit_2_with_one_sentence(folder, tmp_path):
@@ -373,10 +364,8 @@ def test_bad_inputs_exit_2_with_one_sentence(folder, tmp_path):
 
 
 def test_labels_of_the_test_set_must_be_known(folder, tmp_path):
-    frame = pd.read_parquet("secret-test.parquet") if False else pd.read_parquet(
-        "secret-holdout.parquet"
-    ).assign(clinic="okapi-north")  # fmt: skip
-    frame.loc[:4, "label"] = "unheard-of"
+    frame = pd.read_parquet("secret-holdout.parquet").assign(clinic="okapi-north")
+    frame["label"] = ["unheard-of"] * 5 + frame["label"].tolist()[5:]
     frame.to_parquet(tmp_path / "test.parquet")
     with pytest.raises(DataError, match="labels that no record has") as caught:
         scan_data(options_for(folder, tmp_path / "out", test=tmp_path / "test.parquet"))
@@ -384,9 +373,8 @@ def test_labels_of_the_test_set_must_be_known(folder, tmp_path):
 
 
 def test_too_few_models_names_a_number_that_is_enough():
-    with pytest.raises(UsageError, match="train 5[0-9] or more") as caught:
+    with pytest.raises(UsageError, match="train 5[0-9] or more"):
         DataScanOptions(data=None, train="a:b", out=None, models=20)  # type: ignore[arg-type]
-    assert isinstance(caught.value, UsageError)
 
 
 def test_labelled_pictures(tmp_path, folder, flipped):
@@ -424,3 +412,36 @@ def test_labelled_pictures(tmp_path, folder, flipped):
     monkeypatch.undo()
     assert result.record.data.n_records == 80
     assert (result.measured.label.mean_in.data == 1).all()
+
+
+def test_torch_recipe_on_arrays_and_test_records_are_never_trained_on(tmp_path, flipped):
+    (tmp_path / "linear_recipe.py").write_text(
+        "def linear():\n"
+        "    from torch import nn\n"
+        "    from auditor.shadows import TorchRecipe\n\n"
+        "    return TorchRecipe(model=lambda: nn.Linear(64, 10), epochs=2)\n"
+    )
+    halves = {"train": slice(0, 60), "test": slice(N_TRAIN, N_TRAIN + 40)}
+    for name, rows in halves.items():
+        x = flipped.points[rows].astype(np.float32)
+        np.savez(tmp_path / f"{name}.npz", x=x, y=flipped.labels[rows])
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    options = DataScanOptions(
+        data=tmp_path / "train.npz",
+        test=tmp_path / "test.npz",
+        train="linear_recipe:linear",
+        out=tmp_path / "out",
+        models=16,
+        share=0.5,
+        cache=tmp_path / "cache",
+        device="cpu",
+    )
+    scan = _trained(options, Progress())
+    monkeypatch.undo()
+    assert scan.shadows.keep.shape == (16, 100)
+    assert not scan.shadows.keep[:, 60:].any()
+    assert (scan.shadows.keep.sum(axis=1) == 30).all()
+    assert np.isfinite(scan.shadows.logits).all()
+    assert scan.pool.key != replace(scan.pool, n_asked=0).key
