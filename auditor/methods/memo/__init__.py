@@ -1,0 +1,1 @@
+"""MEMO: class-incremental learning whose models and exemplars share one byte budget."""
