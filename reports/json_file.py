@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from attacks.errors import InternalError, UsageError
 from reports.files import write_atomic
@@ -22,15 +22,15 @@ MAX_BYTES = 200_000_000
 _SHOWN_ERRORS = 3
 
 
-def render(record: AuditRecord) -> str:
-    """The canonical text of a record, proved to be readable again."""
+def render(record: BaseModel) -> str:
+    """The canonical text of a record of any schema, proved to be readable again."""
     tree = record.model_dump(mode="json", by_alias=True)
     try:
         text = json.dumps(tree, sort_keys=True, indent=1, allow_nan=False) + "\n"
     except ValueError as error:
         raise InternalError(f"the record holds a number that is not finite: {error}") from error
     try:
-        AuditRecord.model_validate(tree)
+        type(record).model_validate(tree)
     except ValidationError as error:
         raise InternalError(f"the record would not be readable: {_complaints(error)}") from error
     return text

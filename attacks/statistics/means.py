@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from attacks.results import Estimate
 
@@ -18,4 +18,19 @@ def mean_interval(values: NDArray[np.floating]) -> Estimate:
     if len(values) < 2:
         return Estimate(mean, None, None, "one record has no spread")
     half = Z_95 * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return Estimate(mean, mean - half, mean + half)
+
+
+def t_interval(values: ArrayLike) -> Estimate:
+    """Mean of (n,) values with its two-sided 95 % Student interval; none from a single value.
+
+    For a handful of repetitions, such as trials, of which the spread is estimated too.
+    """
+    from scipy import stats
+
+    x = np.asarray(values, dtype=np.float64)
+    mean = float(x.mean())
+    if x.size < 2:
+        return Estimate(mean, None, None, "one trial has no spread")
+    half = float(stats.t.isf(0.025, x.size - 1)) * float(x.std(ddof=1)) / math.sqrt(x.size)
     return Estimate(mean, mean - half, mean + half)

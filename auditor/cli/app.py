@@ -23,6 +23,7 @@ from auditor.cli import (
     init,
     list_attacks,
     report,
+    scan_method,
     scan_model,
     split,
 )
@@ -80,6 +81,7 @@ app = typer.Typer(
 
 scan_app = typer.Typer(no_args_is_help=True, help="Audit a target.")
 scan_app.command("model", epilog=EPILOG)(scan_model.scan_model)
+scan_app.command("method", epilog=EPILOG)(scan_method.scan_method)
 app.add_typer(scan_app, name="scan")
 app.command("list")(list_attacks.list_attacks)
 app.command("explain")(explain.explain)
