@@ -34,3 +34,11 @@ def t_interval(values: ArrayLike) -> Estimate:
         return Estimate(mean, None, None, "one trial has no spread")
     half = float(stats.t.isf(0.025, x.size - 1)) * float(x.std(ddof=1)) / math.sqrt(x.size)
     return Estimate(mean, mean - half, mean + half)
+
+
+def share_interval(values: ArrayLike) -> Estimate:
+    """`t_interval` of (n,) values in [0, 1], such as AUCs, with limits cut at 0 and 1."""
+    mean = t_interval(values)
+    if mean.low is None or mean.high is None:
+        return mean
+    return Estimate(mean.value, max(0.0, mean.low), min(1.0, mean.high))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from attacks.results import Estimate
 from attacks.statistics.auc import auc, paired_difference
-from attacks.statistics.means import t_interval
+from attacks.statistics.means import share_interval, t_interval
 from attacks.statistics.rates import share_estimate, tpr_at_fpr
 from auditor.comparison.design import HALVES, Design
 from auditor.comparison.scores import CALIBRATED, all_scores
@@ -77,8 +77,8 @@ def measure_leak(measured: Mapping[schema.Kind, Measured], one: Scored) -> schem
             _comparison(one, attack, group) for group in GROUPS for attack in attacks
         ),
         utility=schema.Utility(
-            method=t_interval(accuracy["method"]),
-            baseline=t_interval(accuracy["baseline"]),
+            method=share_interval(accuracy["method"]),
+            baseline=share_interval(accuracy["baseline"]),
             difference=t_interval(accuracy["method"] - accuracy["baseline"]),
         ),
         canaries_found={
@@ -143,8 +143,8 @@ def _comparison(one: Scored, attack: str, group: schema.Group) -> schema.Compari
         attack=attack,
         group=group,
         is_primary=(attack, group) == PRIMARY,
-        method=t_interval(areas["method"]),
-        baseline=t_interval(areas["baseline"]),
+        method=share_interval(areas["method"]),
+        baseline=share_interval(areas["baseline"]),
         difference=difference,
         per_trial=tuple(per_trial.tolist()),
         pairs=tuple(

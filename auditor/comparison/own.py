@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from attacks.results import Estimate
-from attacks.statistics.means import t_interval
+from attacks.statistics.means import share_interval, t_interval
 from auditor.methods.findings import MethodFinding
 from reports import method_record as schema
 
@@ -39,8 +39,8 @@ def _figure(
         is_certain=found.is_certain,
         method=values["method"],
         baseline=values["baseline"],
-        method_mean=_mean(values["method"]),
-        baseline_mean=_mean(values["baseline"]),
+        method_mean=_mean(values["method"], found.metric),
+        baseline_mean=_mean(values["baseline"], found.metric),
         control_name=found.control_name,
         method_control=controls["method"] if found.control is not None else (),
         baseline_control=controls["baseline"] if found.control is not None else (),
@@ -57,8 +57,8 @@ def _values(
     return tuple(None if estimate is None else estimate.value for estimate in estimates)
 
 
-def _mean(values: tuple[float | None, ...]) -> Estimate:
+def _mean(values: tuple[float | None, ...], metric: str) -> Estimate:
     given = [value for value in values if value is not None]
     if not given:
         return Estimate(None, None, None, "no trial gives a value")
-    return t_interval(given)
+    return share_interval(given) if metric in ("auc", "share") else t_interval(given)
