@@ -13,6 +13,11 @@ UNTESTED = (
     "size of its paper were not tested; nothing here is a guarantee."
 )
 
+NOT_ESTABLISHED = (
+    "Planted canaries were not found in the baseline, so the control is not established: these "
+    "attacks are not shown to see what it remembers."
+)
+
 
 def as_claim(result: ClaimResult) -> schema.Claim:
     """A measured claim as it stands in the record."""
@@ -52,6 +57,10 @@ def answer_of(
         sentence += "; the comparison of its leak is invalid, because a control failed."
     else:
         sentence += f"; {_leak_words(primary(leak))}."
+        if any(
+            one.name == "positive" and one.status is not ControlStatus.PASSED for one in outcomes
+        ):
+            sentence += f" {NOT_ESTABLISHED}"
     headline = f"{claim.description[:1].upper()}{claim.description[1:]}."
     if leak is not None:
         headline += f" {primary(leak).sentence} {_utility_words(leak.utility)}"

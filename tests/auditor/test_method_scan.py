@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from attacks.errors import UsageError
+from attacks.results import ControlResult, ControlStatus
 from auditor.cli import app
 from auditor.method_scan import MethodScanOptions, scan_method
 from auditor.methods import registry
@@ -72,6 +73,26 @@ def test_canaries_are_found_where_the_baseline_remembers(offer):
     offer(NARROW, NARROW)
     (positive,) = [c for c in scan_method(MethodScanOptions("kernel")).record.controls if c.name == "positive"]  # fmt: skip
     assert positive.status.value == "passed"
+
+
+def test_the_answer_says_when_canaries_were_not_found(offer, monkeypatch):
+    offer(NARROW, WIDE)
+    found = ControlResult("positive", ControlStatus.NOT_RUN, "none")
+    monkeypatch.setattr("auditor.comparison.controls.canaries_found", lambda *_: found)
+    record = scan_method(MethodScanOptions("kernel", quick=True)).record
+    assert "not established" in record.answer.sentence
+    assert record.answer.exit_code == 0
+
+
+def test_a_failed_control_makes_the_comparison_invalid(offer, monkeypatch):
+    offer(NARROW, WIDE)
+    found = ControlResult("negative", ControlStatus.FAILED, "separated")
+    monkeypatch.setattr("auditor.comparison.controls.permuted_labels", lambda *_: found)
+    record = scan_method(MethodScanOptions("kernel", quick=True)).record
+    assert "invalid" in record.answer.sentence
+    assert "leaks more" not in record.answer.sentence
+    assert record.answer.exit_code == 3
+    assert 'class="is-invalid"' in render_text(record, "html")
 
 
 def test_a_claim_that_does_not_hold_exits_3(offer):
