@@ -163,10 +163,11 @@ def _evaluate(
         why = "no comparison of this family"
         return None, tuple(
             ControlResult(name, ControlStatus.NOT_RUN, f"not run: {why}")
-            for name in ("negative", "positive")
+            for name in ("competence", "negative", "positive")
         )
     one = scored(trained.measured, design)
     outcomes = (
+        controls.competence(trained.measured),
         controls.permuted_labels(one, seed),
         controls.canaries_found(trained.measured, one),
     )

@@ -1,4 +1,8 @@
-"""Controls of a comparison: permuted labels must give nothing, canaries must be found."""
+"""Controls of a comparison.
+
+Both kinds of models must have learned, permuted labels must give nothing, and planted canaries
+must be found.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from attacks.results import ControlResult, ControlStatus
+from attacks.statistics.means import t_interval
 from attacks.statistics.permutation import joint_auc_test
 from auditor.comparison.design import HALVES
 from auditor.comparison.leak import KINDS, Measured, Scored, canary_pairs
@@ -43,6 +48,29 @@ def permuted_labels(one: Scored, seed: int) -> ControlResult:
         f"Membership drawn afresh at random: the attacks {found} "
         f"(joint permutation p = {p_value:.3g} over {len(p_values)} halves).",
         {"p_value": p_value, "n_halves": len(p_values)},
+    )
+
+
+def competence(measured: Mapping[schema.Kind, Measured]) -> ControlResult:
+    """The method's models must have learned as much as the baseline's, within their interval.
+
+    A warning otherwise: a model that learned less may leak less for that reason alone, and a
+    training that failed on halves of the pool says nothing about the method.
+    """
+    accuracy = {kind: m.correct.mean(axis=(1, 2)) for kind, m in measured.items()}
+    gap = t_interval(accuracy["method"] - accuracy["baseline"])
+    ours, theirs = (float(accuracy[kind].mean()) for kind in KINDS)
+    is_worse = gap.high is not None and gap.high < 0
+    summary = (
+        f"Test accuracy {100 * ours:.1f} % with the mechanism and {100 * theirs:.1f} % without, "
+        "trained on halves of the pool"
+    )
+    worse = "; the method learned less here, so that its leak cannot be compared fairly."
+    return ControlResult(
+        "competence",
+        ControlStatus.WARNING if is_worse else ControlStatus.PASSED,
+        summary + (worse if is_worse else "."),
+        {"accuracy_method": ours, "accuracy_baseline": theirs, "difference_high": gap.high},
     )
 
 

@@ -18,6 +18,10 @@ NOT_ESTABLISHED = (
     "attacks are not shown to see what it remembers."
 )
 
+LEARNED_LESS = (
+    "On halves of the data it learned less than its baseline, so that the comparison is not fair."
+)
+
 
 def as_claim(result: ClaimResult) -> schema.Claim:
     """A measured claim as it stands in the record."""

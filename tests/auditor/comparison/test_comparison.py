@@ -174,6 +174,19 @@ def test_permuted_labels_give_nothing_and_real_ones_would(design, monkeypatch):
     assert controls.permuted_labels(one, 0).status is ControlStatus.FAILED
 
 
+def test_a_method_that_learned_less_is_a_warning(design):
+    correct = np.random.default_rng(0).random((3, 2, 400)) < 0.9
+    phi = memory(design, 1.0)
+    good, bad = (
+        leak.Measured(phi, correct),
+        leak.Measured(phi, correct & (correct.cumsum(2) % 2 > 0)),
+    )
+    cases = ((good, good, "passed"), (bad, good, "warning"), (good, bad, "passed"))
+    for method, baseline, status in cases:
+        found = controls.competence({"method": method, "baseline": baseline})
+        assert found.status.value == status
+
+
 def test_words_of_an_interval():
     assert leak.in_words(Estimate(0.1, 0.01, 0.2)) == "leaks more"
     assert leak.in_words(Estimate(-0.1, -0.2, -0.01)) == "leaks less"
