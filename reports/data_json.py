@@ -7,14 +7,15 @@ from pathlib import Path
 
 from reports.data_record import SCHEMA, DataRecord
 from reports.files import write_atomic
-from reports.json_file import canonical, schema_of
+from reports.json_file import render as canonical_text
+from reports.json_file import schema_of
 
 SCHEMA_FILE = Path(__file__).parent / "schema" / "data.schema.json"
 
 
 def render(record: DataRecord) -> str:
     """The canonical text of a record, proved to be readable again."""
-    return canonical(record)
+    return canonical_text(record)
 
 
 def schema_text() -> str:

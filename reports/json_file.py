@@ -22,12 +22,7 @@ MAX_BYTES = 200_000_000
 _SHOWN_ERRORS = 3
 
 
-def render(record: AuditRecord) -> str:
-    """The canonical text of a record, proved to be readable again."""
-    return canonical(record)
-
-
-def canonical(record: BaseModel) -> str:
+def render(record: BaseModel) -> str:
     """The canonical text of a record of any schema, proved to be readable again."""
     tree = record.model_dump(mode="json", by_alias=True)
     try:

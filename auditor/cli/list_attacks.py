@@ -1,4 +1,4 @@
-"""`auditor list`: what can be run."""
+"""`auditor list`: what can be run, attacks and methods."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from auditor.cli.console import Debug, plain, stdout
 
 def list_attacks(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    methods: Annotated[
+        bool, typer.Option("--methods", help="List the methods of `auditor scan method`.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """List the attacks: name, access, what they cost and whether they run by default.
@@ -23,6 +26,9 @@ def list_attacks(
 
     from attacks.registry import all_attacks, broken_attacks
 
+    if methods:
+        _list_methods(as_json=as_json)
+        return
     manifests = [found.MANIFEST for found in all_attacks()]
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(m) for m in manifests], indent=2))
@@ -42,3 +48,23 @@ def list_attacks(
     for name, reason in broken_attacks().items():
         stdout.print(f"[yellow]{plain(name)} cannot be used:[/] {plain(reason)}")
     stdout.print("\n`auditor explain NAME` tells how an attack works and when it lies.")
+    stdout.print("`auditor list --methods` lists the published methods that can be audited.")
+
+
+def _list_methods(*, as_json: bool) -> None:
+    import dataclasses
+    import json
+
+    from auditor.methods.registry import all_methods, broken_methods
+
+    manifests = [found.MANIFEST for found in all_methods()]
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(m) for m in manifests], indent=2))
+        return
+    table = Table("name", "method", "family", "paper", box=None, pad_edge=False)
+    for m in manifests:
+        table.add_row(*(plain(cell) for cell in (m.name, m.title, m.family, m.reference)))
+    stdout.print(table)
+    for name, reason in broken_methods().items():
+        stdout.print(f"[yellow]{plain(name)} cannot be used:[/] {plain(reason)}")
+    stdout.print("\n`auditor scan method NAME` audits one beside the same model without it.")

@@ -41,13 +41,12 @@ def class_logits(estimator: Any, features: Any, n_classes: int) -> Answers:
     Decision values stand for logits as they are, as (0, s) if there is one for two classes.
     Raises ShapeError if the answers do not fit the classes.
     """
-    from auditor.targets.classifier.answers import UNSEEN, log_probabilities, smooth_floor
-    from auditor.targets.classifier.estimators import probability_floor
-
     classes = np.asarray(estimator.classes_)
     if hasattr(estimator, "predict_proba"):
         probabilities = _columns(estimator.predict_proba(features), classes)
-        return _from_probabilities(probabilities, classes, n_classes, smallest(estimator, n_classes))
+        return _from_probabilities(
+            probabilities, classes, n_classes, smallest(estimator, n_classes)
+        )
     values = np.asarray(estimator.decision_function(features), dtype=np.float64)
     if values.ndim == 1:
         values = np.stack([np.zeros_like(values), values], axis=1)
@@ -58,7 +57,7 @@ def class_logits(estimator: Any, features: Any, n_classes: int) -> Answers:
 
 
 def smallest(estimator: Any, n_classes: int) -> float:
-    """eps of a fitted classifier: how far from 0 and 1 its probabilities are kept."""
+    """Eps of a fitted classifier: how far from 0 and 1 its probabilities are kept."""
     floor = probability_floor(estimator)
     return smooth_floor(n_classes) if floor is None else floor
 

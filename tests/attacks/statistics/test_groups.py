@@ -10,7 +10,10 @@ from attacks.statistics.rates import clopper_pearson
 def test_a_golden_case_with_intervals_for_all_groups_together():
     members = np.array([3.0] * 6 + [0.0] * 4 + [3.0] * 1 + [0.0] * 9)
     found = shares_by_group(members, np.arange(-100, 0) / 50, ["a"] * 10 + ["b"] * 10, fpr=0.01)
-    assert [(g.group, g.n_members, g.share.value) for g in found] == [("a", 10, 1.0), ("b", 10, 1.0)]
+    assert [(g.group, g.n_members, g.share.value) for g in found] == [
+        ("a", 10, 1.0),
+        ("b", 10, 1.0),
+    ]
     found = shares_by_group(members, np.append(np.zeros(98), [1.0, 2.0]), ["a"] * 10 + ["b"] * 10)
     assert [(g.group, g.share.value) for g in found] == [("a", 0.6), ("b", 0.1)]
     assert found[0].share.low == pytest.approx(clopper_pearson(6, 10, confidence=0.975).low)
