@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from markupsafe import Markup
-
 from reports import method_text, wording
-from reports.html import compiled, layers
+from reports.html import layers
 from reports.html.charts import Chart
-from reports.html.page import _compile, _environment, _policy, _read
+from reports.html.shell import compile_chart, fill
 from reports.method_markdown import CLAIM, COMPARISONS, MODELS, OWN
 from reports.method_record import Comparison, Leak, MethodRecord
 from reports.text import clean, decimal, interval
@@ -17,28 +15,21 @@ from reports.text import clean, decimal, interval
 
 def render(record: MethodRecord) -> str:
     """The whole page; self-contained."""
-    style, script = _read("style.css"), compiled.script()
     leak = record.leak
-    drawn = [_compile(auc_chart(leak, one)) for one in leak.comparisons] if leak else []
-    return (
-        _environment()
-        .get_template("method.html.j2")
-        .render(
-            record=record,
-            kind=_kind(record),
-            tables=_tables(record),
-            pairs=[(one, method_text.pair_rows(one)) for one in leak.comparisons] if leak else [],
-            utility=method_text.utility_row(leak) if leak else "",
-            canaries=method_text.canary_row(leak) if leak else "",
-            how=method_text.HOW,
-            attacks=method_text.ATTACKS,
-            groups=method_text.GROUPS,
-            charts=drawn,
-            wording=wording,
-            style=Markup(style),  # noqa: S704
-            script=Markup(script),  # noqa: S704
-            csp=_policy(style, script),
-        )
+    drawn = [compile_chart(auc_chart(leak, one)) for one in leak.comparisons] if leak else []
+    return fill(
+        "method.html.j2",
+        record=record,
+        kind=_kind(record),
+        tables=_tables(record),
+        pairs=[(one, method_text.pair_rows(one)) for one in leak.comparisons] if leak else [],
+        utility=method_text.utility_row(leak) if leak else "",
+        canaries=method_text.canary_row(leak) if leak else "",
+        how=method_text.HOW,
+        attacks=method_text.ATTACKS,
+        groups=method_text.GROUPS,
+        charts=drawn,
+        wording=wording,
     )
 
 
