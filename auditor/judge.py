@@ -150,7 +150,8 @@ def _case(
     if any(c.name == "captions" and c.status is ControlStatus.NOT_RUN for c in controls):
         blocked.append("the captions of the records")
     if "positive" not in established:
-        again = "a positive control that is established" if "positive" in ran else ""
+        was_tried = "positive" in ran or any(c.name == "positive" and c.figures for c in controls)
+        again = "a positive control that is established" if was_tried else ""
         blocked.append(again or "a positive control (records planted in a copy of the model)")
     else:
         supporting = tuple(f.attack for f in evaluation.findings if f.supports_pass)

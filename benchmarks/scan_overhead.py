@@ -35,7 +35,8 @@ def bare_seconds(target: DiffusionTarget, n_rows: int, batch_size: int) -> float
     conditioning = target.embed([""])
     if conditioning is not None:
         conditioning = conditioning.rows(torch.zeros(batch_size, dtype=torch.long))
-    target.predict(inputs, timesteps, conditioning)
+    for _ in range(16):  # the first passes of a process are slow
+        target.predict(inputs, timesteps, conditioning)
     _synchronise(target.device)
     began = time.perf_counter()
     for _ in range(-(-n_rows // batch_size)):

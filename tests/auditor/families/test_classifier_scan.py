@@ -104,8 +104,11 @@ def test_the_controls_of_a_sound_comparison(forest_scan: ScanResult) -> None:
         assert control(forest_scan, name).status is ControlStatus.PASSED, name
     positive = control(forest_scan, "positive")
     assert positive.status in (ControlStatus.PASSED, ControlStatus.WARNING)
-    assert positive.figures["dose_rmia"] is not None
     assert positive.figures["dose_lira_offline"] is not None
+    assert positive.figures["above_lira_offline"] >= 14
+    supporting = {f.attack for f in forest_scan.record.findings if f.supports_pass}
+    assert "lira_offline" in supporting
+    assert "lira" not in supporting  # its shadow models know the planted records by other labels
 
 
 def test_the_record_describes_the_classifier(forest_scan: ScanResult) -> None:
