@@ -19,7 +19,12 @@ MOST_GROUPS = 40
 def histogram_chart(bins: Sequence[Bin], threshold: float) -> Chart:
     """Records by memorization; the count axis is a square root, so that few records show."""
     values = [
-        {"low": layers.rounded(one.low), "high": layers.rounded(one.high), "n": one.n_records}
+        {
+            "low": layers.rounded(one.low),
+            "high": layers.rounded(one.high),
+            "n": one.n_records,
+            "zero": 0,
+        }
         for one in bins
         if one.n_records
     ]
@@ -31,11 +36,12 @@ def histogram_chart(bins: Sequence[Bin], threshold: float) -> Chart:
     y = alt.Y("n:Q", title="Records (square-root axis)", scale=alt.Scale(type="sqrt"))
     bars = (
         alt.Chart(alt.Data(values=values))
-        .mark_bar(color=palette.SERIES, opacity=1)
+        .mark_rect(color=palette.SERIES, opacity=1)
         .encode(
             x=x,
             x2="high:Q",
             y=y,
+            y2="zero:Q",
             tooltip=[
                 alt.Tooltip("low:Q", title="from"),
                 alt.Tooltip("high:Q", title="to"),

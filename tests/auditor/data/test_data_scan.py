@@ -23,6 +23,7 @@ from auditor.data_scan import DataScanOptions, DataScanResult, _trained, scan_da
 from auditor.progress import Progress
 from reports.data_json import SCHEMA_FILE, schema_text
 from reports.data_record import DataRecord
+from reports.html.data_charts import histogram_chart
 
 runner = CliRunner()
 MODELS, N_TRAIN = 120, 500
@@ -265,6 +266,9 @@ def test_page_is_self_contained(scanned):
     assert 'data-twin="histogram"' in text
     for one in scanned.record.top:
         assert one.record_id in text
+    bars = histogram_chart(scanned.record.histogram, 0.25).spec["layer"][0]
+    assert bars["mark"]["type"] == "rect"  # a bar between two values of x would be a mere line
+    assert {"x", "x2", "y", "y2"} <= set(bars["encoding"])
     assert text.count("<h1") == 1
 
 
