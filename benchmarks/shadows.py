@@ -1,8 +1,9 @@
 """Time of shadow models trained together against one by one.
 
-    python benchmarks/shadows.py [--models 64] [--steps 100] [--device cpu|cuda] [--threads 1,2]
+    python benchmarks/shadows.py [--models 64] [--steps 100] [--batches 256,32] [--threads 1,2]
+                                 [--device cpu|cuda]
 
-Digits, perceptrons 64-128-10, Adam, batches of 256. One by one is a plain loop of torch, together
+Digits, perceptrons 64-128-10, Adam. One by one is a plain loop of torch, together
 is a stack; both train the same models from the same weights on the same batches, and the shortest
 of three alternating runs of each counts. Prints milliseconds per model and step, the ratio of the
 two, and how far their logits are apart.
@@ -35,11 +36,13 @@ def perceptron() -> nn.Module:
     return nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
 
 
-def digits_job(n_models: int, n_steps: int, device: str) -> Job:
+def digits_job(n_models: int, n_steps: int, batch_size: int, device: str) -> Job:
     digits = load_digits()
     ids = [str(i) for i in range(len(digits.target))]
     pool = Pool(ids, (digits.data / 16).astype(np.float32), digits.target, 10)
-    recipe = TorchRecipe(perceptron, optimiser_settings={"lr": 2e-3}, steps=n_steps, batch_size=256)
+    recipe = TorchRecipe(
+        perceptron, optimiser_settings={"lr": 2e-3}, steps=n_steps, batch_size=batch_size
+    )
     keep = paired_halves(ids, n_models, 0)
     seeds = model_seeds(0, n_models).tolist()
     return make_job(recipe, pool, keep, seeds, len(ids) // 2, torch.device(device))
@@ -92,9 +95,10 @@ def compare(job: Job) -> None:
     alone, stack = (min(t for t, _ in r) * 1e3 / n_models / job.n_steps for r in (single, stacked))
     apart = np.abs(stacked[0][1] - single[0][1]).max()
     print(
-        f"{torch.get_num_threads()} threads, {n_models} models x {job.n_steps} steps in stacks of "
-        f"{min(size, n_models)}: one by one {alone:.3f} ms, together {stack:.3f} ms per model and "
-        f"step, ratio {alone / stack:.2f}; logits differ by at most {apart:.1e}"
+        f"{torch.get_num_threads()} threads, batches of {job.rows}, {n_models} models x "
+        f"{job.n_steps} steps in stacks of {min(size, n_models)}: one by one {alone:.3f} ms, "
+        f"together {stack:.3f} ms per model and step, ratio {alone / stack:.2f}; logits differ by "
+        f"at most {apart:.1e}"
     )
 
 
@@ -108,17 +112,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=int, default=64)
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--batches", default="256,32", help="records of a step")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", default=f"1,{os.cpu_count()}", help="such as 1,2")
+    parser.add_argument("--threads", default="1", help="such as 1,2")
     arguments = parser.parse_args()
-    job = digits_job(arguments.models, arguments.steps, arguments.device)
+    jobs = [
+        digits_job(arguments.models, arguments.steps, int(batch_size), arguments.device)
+        for batch_size in arguments.batches.split(",")
+    ]
     print(
         f"{processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
-        f"torch {torch.__version__}, {device_name(job.device)}"
+        f"torch {torch.__version__}, {device_name(jobs[0].device)}"
     )
     for threads in map(int, arguments.threads.split(",")):
         torch.set_num_threads(threads)
-        compare(job)
+        for job in jobs:
+            compare(job)
 
 
 if __name__ == "__main__":

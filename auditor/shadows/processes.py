@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,6 +20,10 @@ from auditor.shadows.recipe import SklearnRecipe
 from auditor.shadows.store import Trained
 
 _NOT_ABOUT_THE_FIT = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
+
+
+PARENT_SECONDS = 1.0
+"""Time between two looks of a worker at whether its parent is still there."""
 
 
 class _Fitted(NamedTuple):
@@ -55,7 +62,7 @@ def fitted_pairs(
         return
     with parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
         parallel = Parallel(return_as="generator")
-    results = parallel(delayed(_fit)(*call) for call in calls)
+    results = parallel(delayed(_fit_in_worker)(os.getpid(), *call) for call in calls)
     try:
         yield from _paired(pairs, results)
     finally:
@@ -110,6 +117,23 @@ def answered(estimator: Any, features: Any, n_classes: int) -> Answers:
     if not np.isfinite(answers.logits).all():
         raise TargetError(f"{name} answers with NaN or infinity; check its parameters")
     return answers
+
+
+def _fit_in_worker(parent: int, *call: Any) -> _Fitted:
+    _leave_with(parent)
+    return _fit(*call)
+
+
+@functools.cache
+def _leave_with(parent: int) -> None:
+    """End this process when its parent does, were it killed: workers hold private records."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _fit(
