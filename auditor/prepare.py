@@ -150,6 +150,11 @@ class PreparedScan(abc.ABC):
         return tuple(sorted(sides[0] + sides[1], key=lambda r: r.id)) if all(sides) else ()
 
     @property
+    def judged_by(self) -> Policy:
+        """The policy with what the records themselves tell about the training."""
+        return self.policy
+
+    @property
     @abc.abstractmethod
     def device(self) -> torch.device:
         """Where the target runs."""

@@ -85,10 +85,10 @@ def run_scan(scan: PreparedScan, progress: Progress) -> ScanResult:
             scores | paired,
             _table(scan, observed, published, controls),
             _entries(scan, scores | paired, controls),
-            scan.policy,
+            scan.judged_by,
             seed=scan.options.seed,
         )
-        judgement = judge(evaluation, controls.results, scan.policy, n_train=scan.config.n_train)
+        judgement = judge(evaluation, controls.results, scan.judged_by, n_train=scan.config.n_train)
     record = assemble(scan, judgement, controls, observed, scan.plan.inapplicable + dropped)
     record, paths = write_outputs(scan, record, scores | paired, records, published, is_member)
     return ScanResult(record, paths, evaluation, records, published)

@@ -36,7 +36,7 @@ from auditor.families import classifier_sections as made
 from auditor.observe.cache import Cache, default_cache, shard_key
 from auditor.observe.classifier import ClassifierObserver
 from auditor.observe.plan import make_plan
-from auditor.policy import load_policy, preset_policy
+from auditor.policy import Policy, load_policy, preset_policy
 from auditor.prepare import (
     Expense,
     Observed,
@@ -104,6 +104,18 @@ class ClassifierScan(PreparedScan):
     def classes(self) -> NDArray[np.int64]:
         """(N,) class index of every row of the table."""
         return self.target.class_indices(self.splits.table.labels)
+
+    @property
+    def judged_by(self) -> Policy:
+        """A PASS rests on attacks that catch a record which training showed as often as a member.
+
+        A dose counts copies in the training set, and every copy is seen in each epoch: more of
+        them than a member has would make the control easier than the leak that it stands for.
+        """
+        copies = min(record.multiplicity for record in self.splits.members)
+        declared = self.policy.training_exposures
+        exposures = copies if declared is None else min(copies, declared)
+        return self.policy.model_copy(update={"training_exposures": exposures})
 
     @cached_property
     def features(self) -> Table:

@@ -38,7 +38,6 @@ def class_logits(estimator: Any, features: Any, n_classes: int) -> Answers:
     less than 1e-6 / (k - 1): the smooth models' own floor would drown every spread. Among decision
     values it lies -log(1e-6) below the highest one.
 
-    Decision values stand for logits as they are, as (0, s) if there is one for two classes.
     Raises ShapeError if the answers do not fit the classes.
     """
     classes = np.asarray(estimator.classes_)

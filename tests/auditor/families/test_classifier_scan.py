@@ -106,9 +106,10 @@ def test_the_controls_of_a_sound_comparison(forest_scan: ScanResult) -> None:
     assert positive.status in (ControlStatus.PASSED, ControlStatus.WARNING)
     assert positive.figures["dose_lira_offline"] is not None
     assert positive.figures["above_lira_offline"] >= 14
-    supporting = {f.attack for f in forest_scan.record.findings if f.supports_pass}
-    assert "lira_offline" in supporting
-    assert "lira" not in supporting  # its shadow models know the planted records by other labels
+    # members are in the training set once: what is caught only at more copies supports no PASS
+    for finding in forest_scan.record.findings:
+        dose = positive.figures[f"dose_{finding.attack}"]
+        assert finding.supports_pass == (dose == 1)
 
 
 def test_the_record_describes_the_classifier(forest_scan: ScanResult) -> None:
