@@ -196,7 +196,11 @@ class ClassifierScan(PreparedScan):
         A copy is trained only when it is asked about something that is not stored yet.
         """
         assert self.recipe is not None
-        members = [*self.splits.members, *self.splits.calibration_members]
+        members = [
+            *self.splits.members,
+            *self.splits.calibration_members,
+            *self.splits.withheld_members,
+        ]
         names = shard_key([record.id for record in [*members, *planted]])
         trainer = RecipeTrainer(
             self.recipe, self.target.capabilities.n_classes, self.options.device

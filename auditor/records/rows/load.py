@@ -1,8 +1,9 @@
 """From two labelled data sets to members and nonmembers that an audit can compare.
 
 Copies. Two rows are copies if their features are equal, whatever their labels and files. As with
-pictures, copies inside a split become one record, with the label of most of them, and a nonmember
-that is a copy of a member is dropped: the target was trained on its features.
+pictures, copies inside a split become one record, with the label of most of them. Rows that occur
+on both sides are evaluated on neither: the nonmember was trained on, and if the member stayed,
+common and therefore easy rows would be left among the members alone, which looks like a leak.
 
 Limit. All rows are read and compared; the sample is drawn among the distinct ones.
 """
@@ -120,18 +121,28 @@ def _compare(
         distinct_rows(raw[0], joined.hashes[:n_members], 0),
         distinct_rows(raw[1], joined.hashes[n_members:], n_members),
     )
-    own = {distinct.content for distinct in groups[0]}
-    clean = [distinct for distinct in groups[1] if distinct.content not in own]
-    n_dropped = len(groups[1]) - len(clean)
-    check_share_of_copies(n_dropped, len(groups[1]), options)
-    drawn = (_drawn(groups[0], limit, seed), _drawn(clean, limit, seed))
-    order = sorted((*drawn[0], *drawn[1]), key=lambda d: d.id)
+    shared = {d.content for d in groups[0]} & {d.content for d in groups[1]}
+    clean = [[d for d in side if d.content not in shared] for side in groups]
+    check_share_of_copies(len(shared), len(groups[1]), options)
+    if not clean[0]:
+        raise DataError(
+            f"every one of {len(groups[0])} members also occurs among the nonmembers, so that none "
+            "is left to compare; pass nonmembers that the model was not trained on"
+        )
+    drawn = (_drawn(clean[0], limit, seed), _drawn(clean[1], limit, seed))
+    withheld = [d for d in groups[0] if d.content in shared] if limit is None else []
+    order = sorted((*drawn[0], *drawn[1], *withheld), key=lambda d: d.id)
     position = {distinct.id: i for i, distinct in enumerate(order)}
     rows = np.array([distinct.row for distinct in order], np.int64)
     records = tuple(
         [d.record(position[d.id]) for d in sorted(side, key=lambda d: d.id)] for side in drawn
     )
     notes = [*joined.notes, *_drawing_notes(groups, drawn, records, limit)]
+    if shared:
+        notes.append(
+            f"{len(shared)} members that also occur among the nonmembers are not evaluated either: "
+            "common records would otherwise be left among the members alone"
+        )
     table = Table(
         joined.rows(rows),
         [distinct.label for distinct in order],
@@ -144,7 +155,8 @@ def _compare(
         table,
         calibration_share,
         seed,
-        n_cross_split_dropped=n_dropped,
+        n_cross_split_dropped=len(shared),
+        withheld=tuple(d.record(position[d.id]) for d in sorted(withheld, key=lambda d: d.id)),
         label_source="; nonmembers: ".join(dict.fromkeys(side.label_source for side in raw)),
         notes=(*notes, NO_COPIES if joined.is_by_place else NO_NEAR_DUPLICATES),
     )
@@ -161,6 +173,7 @@ def assemble(
     notes: Sequence[str],
     n_unreadable: int = 0,
     near_duplicates: tuple[str, ...] = (),
+    withheld: tuple[RowRecord, ...] = (),
 ) -> RowSplits:
     """Calibration part, counts and labels of two sides of records.
 
@@ -174,6 +187,7 @@ def assemble(
         n_cross_split_dropped=n_cross_split_dropped,
         n_unreadable=n_unreadable,
         near_duplicates=near_duplicates,
+        withheld_members=withheld,
         repeats=repeats(members),
         nonmember_repeats=repeats(nonmembers),
         has_subjects=all(r.subject is not None for side in sides for r in side),

@@ -99,6 +99,8 @@ class RowSplits:
     """Features and labels of all four parts, by `RowRecord.position`."""
     n_cross_split_dropped: int
     """Distinct nonmembers dropped because their features are those of a member."""
+    withheld_members: tuple[RowRecord, ...]
+    """Those members: trained on, but not evaluated; empty if a limit draws a sample."""
     n_unreadable: int
     """Rows of both sides that could not be read."""
     near_duplicates: tuple[str, ...]

@@ -57,6 +57,39 @@ def test_copies_with_other_labels_take_the_most_frequent_one(save, rows):
     assert same.id != record.id  # the label is part of the id, not of the content
 
 
+def test_rows_on_both_sides_are_evaluated_on_neither(save, rows):
+    """Otherwise common, easy rows are left among the members alone, which looks like a leak."""
+    members, nonmembers = save("m", rows[:100]), save("n", pd.concat([rows[100:145], rows[:5]]))
+    splits = load_row_splits(members, nonmembers)
+    assert (len(splits.members), len(splits.withheld_members)) == (95, 5)
+    known = {record.content for record in (*splits.members, *splits.nonmembers)}
+    assert not {record.content for record in splits.withheld_members} & known
+    everyone = (*splits.members, *splits.nonmembers, *splits.withheld_members)
+    assert sorted(r.position for r in everyone) == list(range(145))
+    assert len(splits.table) == 95 + 45 + 5
+    assert any(note.startswith("5 members that also occur") for note in splits.notes)
+    assert load_row_splits(members, nonmembers, limit=50).withheld_members == ()
+    with pytest.raises(DataError, match="every one of 5 members also occurs"):
+        load_row_splits(save("few", rows[:5]), nonmembers)
+
+
+def test_chance_copies_of_common_rows_do_not_look_like_members(save):
+    """Popular rows score high in any model: with both copies gone no side has more of them."""
+    rng = np.random.default_rng(0)
+    popular, n_popular, shares = rng.normal(size=(60, 3)), 60, []
+    for _ in range(20):
+        sides = []
+        for _ in range(2):
+            rare = rng.normal(size=(200, 3))
+            common = popular[rng.choice(n_popular, 20, replace=False)]
+            values = np.concatenate([rare, common])
+            sides.append(pd.DataFrame(values, columns=list("abc")).assign(label=[0, 1] * 110))
+        options = ReadOptions(max_cross_split_share=0.2)
+        splits = load_row_splits(save("m", sides[0]), save("n", sides[1]), options=options)
+        shares.append(len(splits.members) - len(splits.nonmembers))
+    assert shares == [0] * 20
+
+
 def test_copies_across_sides_drop_the_nonmember(save, rows):
     members = save("m", rows[:100])
     edge = pd.concat([rows[100:145], rows[:5].assign(label=1)])
