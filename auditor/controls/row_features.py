@@ -17,6 +17,8 @@ from auditor.controls.features import (
 )
 from auditor.records.rows import RowRecord, Table
 
+MOST_COLUMNS = 2048
+"""Columns beyond which neighbours are averaged: components of pictures would exhaust memory."""
 MAX_COLUMNS = 256
 """Encoded columns up to which each one enters by itself, beside the principal components."""
 
@@ -26,7 +28,7 @@ def row_features(records: Sequence[RowRecord], table: Table) -> BlindFeatures:
 
     Without columns (saved predictions alone) the classes are all that there is to compare.
     """
-    encoded = table.encoded([record.position for record in records])
+    encoded = coarse(table.encoded([record.position for record in records]))
     blocks: dict[str, Floats] = {"classes": one_hot([record.label for record in records])}
     scores: dict[str, Floats] = {}
     if encoded.shape[1]:
@@ -44,3 +46,12 @@ def row_features(records: Sequence[RowRecord], table: Table) -> BlindFeatures:
         scores["records of the subject"] = per_subject
     blocks = {name: block for name, block in blocks.items() if block.shape[1]}
     return BlindFeatures(blocks, {k: v for k, v in scores.items() if np.ptp(v) > 0})
+
+
+def coarse(columns: Floats, most: int = MOST_COLUMNS) -> Floats:
+    """(n, at most `most`) means of runs of neighbouring columns; as they are if they are few."""
+    d = columns.shape[1]
+    if d <= most:
+        return columns
+    starts = np.arange(most) * d // most
+    return np.add.reduceat(columns, starts, axis=1) / np.diff(np.append(starts, d))
