@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks import signals
 from attacks.errors import DataError, ShapeError
 from attacks.manifest import Capabilities, ClassifierCapabilities
-from attacks.membership import _common, _confidence
+from attacks.membership import _common
 from attacks.observations import (
     Classes,
     Logits,
@@ -91,7 +92,7 @@ def phi(
 ) -> NDArray[np.float64]:
     """(n, q) logit-scaled confidence of the target in the true class."""
     scaled = logits(observations, queries) / temperature
-    return _confidence.phi(scaled, classes(observations))
+    return signals.phi(scaled, classes(observations))
 
 
 def shadow_phi(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.membership import _confidence
+from attacks import signals
 from attacks.membership._classifier import Shadows
 
 GRID = tuple(i / 10 for i in range(11))
@@ -23,7 +23,7 @@ MAX_ATTACKED = 8
 def log_mean(log_p: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(n, q) log of the mean probability over the models that the mask (n, m) chooses."""
     chosen = np.where(mask[:, :, None], log_p, -np.inf)
-    return _confidence.logsumexp(chosen, axis=1) - np.log(mask.sum(axis=1))[:, None]
+    return signals.logsumexp(chosen, axis=1) - np.log(mask.sum(axis=1))[:, None]
 
 
 def offline_log_p(log_p_out: NDArray[np.float64], a: float) -> NDArray[np.float64]:

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks import signals
 from attacks.manifest import Access, ClassifierCapabilities, Manifest, Tier
-from attacks.membership import _classifier, _common, _confidence
+from attacks.membership import _classifier, _common
 from attacks.observations import Calibration, Observations, Request
 
 MANIFEST = Manifest(
@@ -66,9 +67,9 @@ def score(
     observations: Observations, config: AttackRConfig, calibration: Calibration | None = None
 ) -> NDArray[np.float64]:
     """(n,) minus the p-value of the loss; higher means more likely a member."""
-    loss = _confidence.loss(_classifier.phi(observations)[:, 0])
+    loss = signals.loss(_classifier.phi(observations)[:, 0])
     shadows = _classifier.shadow_phi(observations)
-    out_losses = _confidence.loss(shadows.values[:, :, 0])
+    out_losses = signals.loss(shadows.values[:, :, 0])
     levels = interpolated_p_values if config.interpolate else p_values
     return -levels(loss, out_losses, ~shadows.keep)
 

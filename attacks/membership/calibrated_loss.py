@@ -20,9 +20,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks import signals
 from attacks.errors import UsageError
 from attacks.manifest import Access, ClassifierCapabilities, Manifest, Tier
-from attacks.membership import _classifier, _common, _confidence
+from attacks.membership import _classifier, _common
 from attacks.observations import Calibration, Observations, Request
 
 MANIFEST = Manifest(
@@ -76,7 +77,7 @@ def score(
     target, shadows = _classifier.phi(observations), _classifier.shadow_phi(observations)
     confidence, reference = target, shadows.values
     if config.statistic == "loss":
-        confidence, reference = _confidence.log_p(target), _confidence.log_p(shadows.values)
+        confidence, reference = signals.log_p(target), signals.log_p(shadows.values)
     expected = _classifier.masked_mean(reference, ~shadows.keep)
     if config.reference == "middle":
         expected = (expected + _classifier.masked_mean(reference, shadows.keep)) / 2

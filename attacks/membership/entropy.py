@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks import signals
 from attacks.manifest import Access, ClassifierCapabilities, Manifest, Tier
-from attacks.membership import _classifier, _common, _confidence
+from attacks.membership import _classifier, _common
 from attacks.observations import Calibration, Logits, Observations, Request
 
 MANIFEST = Manifest(
@@ -65,4 +66,4 @@ def score(
     observations: Observations, config: EntropyConfig, calibration: Calibration | None = None
 ) -> NDArray[np.float64]:
     """(n,) minus the entropy; higher means more likely a member."""
-    return -_confidence.entropy(_classifier.logits(observations, config.queries)).mean(axis=1)
+    return -signals.entropy(_classifier.logits(observations, config.queries)).mean(axis=1)

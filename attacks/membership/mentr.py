@@ -20,8 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks import signals
 from attacks.manifest import Access, ClassifierCapabilities, Manifest
-from attacks.membership import _classifier, _common, _confidence
+from attacks.membership import _classifier, _common
 from attacks.observations import Calibration, Observations, Request
 
 MANIFEST = Manifest(
@@ -67,4 +68,4 @@ def score(
 ) -> NDArray[np.float64]:
     """(n,) minus the modified entropy; higher means more likely a member."""
     logits = _classifier.logits(observations, config.queries)
-    return -_confidence.modified_entropy(logits, _classifier.classes(observations)).mean(axis=1)
+    return -signals.modified_entropy(logits, _classifier.classes(observations)).mean(axis=1)

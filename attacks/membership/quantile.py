@@ -26,9 +26,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks import signals
 from attacks.errors import UsageError
 from attacks.manifest import Access, ClassifierCapabilities, Manifest, Tier
-from attacks.membership import _boosting, _classifier, _common, _confidence
+from attacks.membership import _boosting, _classifier, _common
 from attacks.observations import Calibration, Classes, Features, Logits, Observations, Request
 
 MANIFEST = Manifest(
@@ -134,7 +135,7 @@ def coverage(
 
 def statistic(observations: Observations, config: QuantileConfig) -> NDArray[np.float64]:
     """(n,) confidence of the target in the true class."""
-    signal = _confidence.phi if config.statistic == "phi" else _confidence.hinge
+    signal = signals.phi if config.statistic == "phi" else signals.hinge
     return signal(_classifier.logits(observations)[:, 0], _classifier.classes(observations))
 
 

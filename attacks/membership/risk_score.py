@@ -21,8 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks import signals
 from attacks.manifest import Access, ClassifierCapabilities, Manifest, Tier
-from attacks.membership import _classifier, _common, _confidence
+from attacks.membership import _classifier, _common
 from attacks.observations import (
     Calibration,
     Classes,
@@ -83,7 +84,7 @@ def score(
     """
     classes, shadows = _classifier.classes(observations), _classifier.shadow_logits(observations)
     target, known = (
-        np.log(np.maximum(_confidence.modified_entropy(logits, classes), config.floor))
+        np.log(np.maximum(signals.modified_entropy(logits, classes), config.floor))
         for logits in (_classifier.logits(observations), shadows.values)
     )
     scores = np.zeros(len(classes))

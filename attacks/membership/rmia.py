@@ -29,9 +29,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks import signals
 from attacks.errors import UsageError
 from attacks.manifest import Access, ClassifierCapabilities, Manifest
-from attacks.membership import _classifier, _common, _confidence, _population, _ratios
+from attacks.membership import _classifier, _common, _population, _ratios
 from attacks.observations import (
     Calibration,
     Classes,
@@ -159,12 +160,12 @@ def log_probabilities(observations: Observations, config: RmiaConfig) -> LogProb
             observations, config.queries, temperature=config.temperature
         )
         return LogProbabilities(
-            _confidence.log_p(phi), shadows._replace(values=_confidence.log_p(shadows.values))
+            signals.log_p(phi), shadows._replace(values=signals.log_p(shadows.values))
         )
     shadows = _classifier.shadow_logits(observations)
     target, values = (
         np.log(
-            _confidence.taylor_p(
+            signals.taylor_p(
                 logits,
                 _classifier.classes(observations),
                 temperature=config.temperature,

@@ -24,9 +24,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks import signals
 from attacks.errors import UsageError
 from attacks.manifest import Access, ClassifierCapabilities, Manifest, Tier
-from attacks.membership import _classifier, _common, _confidence, _logistic
+from attacks.membership import _classifier, _common, _logistic
 from attacks.observations import (
     Calibration,
     Classes,
@@ -116,7 +117,7 @@ def features(
     logits: NDArray[np.float64], classes: NDArray[np.integer], config: ShokriConfig
 ) -> NDArray[np.float64]:
     """(n, m, d) what an attack model reads of (n, m, k) logits: log-odds, then correctness."""
-    log_odds = _confidence.log_softmax(logits) - _confidence.log_complement(logits)
+    log_odds = signals.log_softmax(logits) - signals.log_complement(logits)
     log_odds = np.clip(log_odds, -MAX_LOG_ODDS, MAX_LOG_ODDS)
     if config.vector == "sorted":
         log_odds = -np.sort(-log_odds, axis=-1)[..., : config.top]

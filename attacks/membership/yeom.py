@@ -19,8 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks import signals
 from attacks.manifest import Access, ClassifierCapabilities, Manifest
-from attacks.membership import _classifier, _common, _confidence
+from attacks.membership import _classifier, _common
 from attacks.observations import Calibration, Observations, Request
 
 MANIFEST = Manifest(
@@ -65,4 +66,4 @@ def score(
     observations: Observations, config: YeomConfig, calibration: Calibration | None = None
 ) -> NDArray[np.float64]:
     """(n,) log-probability of the true class; higher means more likely a member."""
-    return _confidence.log_p(_classifier.phi(observations, config.queries)).mean(axis=1)
+    return signals.log_p(_classifier.phi(observations, config.queries)).mean(axis=1)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from attacks.errors import UsageError
-from attacks.membership._confidence import phi
+from attacks.signals import phi
 from attacks.statistics.epsilon import check_levels
 from attacks.statistics.f_dp import FDpAudit, audit_one_run_gaussian
 from attacks.statistics.one_run import OneRunAudit, audit_one_run

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.membership import _classifier, _confidence, calibrated_loss
+from attacks import signals
+from attacks.membership import _classifier, calibrated_loss
 from attacks.observations import Classes, Logits, ShadowConfidence, ShadowKeep
 from auditor.comparison.design import Design
 
@@ -27,7 +28,7 @@ ATTACKS = {
 def centred_phi(logits: NDArray[np.floating], design: Design) -> NDArray[np.float64]:
     """(n,) phi of one model on the pool, from (n, k) logits, less the median of its class."""
     classes = design.records.required_classes()
-    phi = _confidence.phi(np.asarray(logits, dtype=np.float64), classes)
+    phi = signals.phi(np.asarray(logits, dtype=np.float64), classes)
     centred = phi.copy()
     for c in np.unique(classes):
         rows = classes == c

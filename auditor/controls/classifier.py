@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.membership._confidence import loss, phi
 from attacks.observations import Classes, Logits, Observations
 from attacks.results import ControlResult, ControlStatus
+from attacks.signals import loss, phi
 from auditor.controls.blind import blind_baseline
 from auditor.controls.positive import (
     DOSES,

@@ -63,6 +63,7 @@ from auditor.shadows import (
     load_recipe,
     train_shadows,
 )
+from auditor.shadows.halves import check_even
 from auditor.shadows.store import VERSION
 from auditor.targets.classifier import (
     PREDICTIONS,
@@ -409,4 +410,6 @@ def _n_shadows(options: ScanOptions, recipe: Recipe | None) -> int:
                 "--shadows needs a recipe to train them by; name it with --train module:function"
             )
         return 0
+    if options.shadows:
+        check_even(options.shadows)
     return DEFAULT_SHADOWS if options.shadows is None else options.shadows

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.errors import InternalError, TargetError
-from attacks.membership._confidence import phi
 from attacks.observations import (
     Classes,
     Features,
@@ -27,6 +26,7 @@ from attacks.observations import (
     with_requirements,
 )
 from attacks.protocols import Classifier
+from attacks.signals import phi
 from auditor.observe.cache import Cache, shard_key
 from auditor.observe.noise import noise
 from auditor.observe.perturb import draws_per_record, perturbed

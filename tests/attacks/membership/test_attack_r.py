@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from attacks.membership import _confidence, attack_r
+from attacks import signals
+from attacks.membership import attack_r
 from attacks.observations import Classes, Logits, ShadowConfidence, ShadowKeep
 from tests.attacks.membership.synthetic import CLASSIFIER, SEEDS, SIZES, observe
 
@@ -17,7 +18,7 @@ RAW = attack_r.AttackRConfig(interpolate=False)
 
 
 def parts(observations):
-    phi = _confidence.phi(observations[Logits()], observations[Classes()])[:, 0]
+    phi = signals.phi(observations[Logits()], observations[Classes()])[:, 0]
     shadow_losses = np.log1p(np.exp(-observations[ShadowConfidence()][:, :, 0]))
     return np.log1p(np.exp(-phi)), shadow_losses, observations[ShadowKeep()]
 

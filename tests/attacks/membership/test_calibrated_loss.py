@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attacks import signals
 from attacks.errors import UsageError
-from attacks.membership import _confidence, calibrated_loss, yeom
+from attacks.membership import calibrated_loss, yeom
 from attacks.observations import Classes, Logits, ShadowConfidence, ShadowKeep
 from tests.attacks.membership.synthetic import CLASSIFIER, SEEDS, SIZES, observe
 
@@ -24,7 +25,7 @@ CONFIG = calibrated_loss.default_config(CLASSIFIER)
 def test_equals_an_obvious_loop(seed, n, statistic, reference):
     config = calibrated_loss.CalibratedLossConfig(statistic, reference)
     observations = observe(calibrated_loss.requests(config), n, np.random.default_rng(seed))
-    phi = _confidence.phi(observations[Logits()], observations[Classes()])[:, 0]
+    phi = signals.phi(observations[Logits()], observations[Classes()])[:, 0]
     shadow, keep = observations[ShadowConfidence()][:, :, 0], observations[ShadowKeep()]
 
     def value(p):  # what rises with membership

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attacks import signals
 from attacks.errors import UsageError
-from attacks.membership import _confidence, risk_score
+from attacks.membership import risk_score
 from attacks.observations import Classes, Logits, ShadowKeep, ShadowLogits
 from attacks.statistics import auc
 from tests.attacks.membership.synthetic import CLASSIFIER, SEEDS, SIZES, observe
@@ -53,7 +54,7 @@ def test_equals_an_obvious_loop_over_classes(seed, n):
     )
     classes, keep = observations[Classes()], observations[ShadowKeep()]
     target, known = (
-        np.log(np.maximum(_confidence.modified_entropy(observations[r], classes), 1e-10))
+        np.log(np.maximum(signals.modified_entropy(observations[r], classes), 1e-10))
         for r in (Logits(), ShadowLogits())
     )
     expected = []

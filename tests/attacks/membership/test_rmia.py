@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attacks import signals
 from attacks.errors import DataError, UsageError
-from attacks.membership import _confidence, _ratios, rmia
+from attacks.membership import _ratios, rmia
 from attacks.membership._classifier import Shadows
 from attacks.observations import (
     Calibration,
@@ -232,9 +233,9 @@ def test_the_target_s_answers_do_not_change_a():
     config = rmia.RmiaConfig(mode="offline")
     rng = np.random.default_rng(6)
     observations = observe(rmia.requests(config), 40, rng, np.arange(10))
-    phi = _confidence.phi(observations[Logits()], observations[Classes()])
+    phi = signals.phi(observations[Logits()], observations[Classes()])
     a = _ratios.tuned_a(
-        Shadows(_confidence.log_p(observations[ShadowConfidence()]), observations[ShadowKeep()])
+        Shadows(signals.log_p(observations[ShadowConfidence()]), observations[ShadowKeep()])
     )
     fixed = dataclasses.replace(config, a=a)
     assert np.array_equal(rmia.score(observations, config), rmia.score(observations, fixed))
@@ -256,7 +257,7 @@ def test_the_taylor_signal_reads_whole_vectors():
     for i in range(9):
 
         def p(logits, y=classes[i]):
-            return _confidence.taylor_p(np.array([logits]), np.array([y]))[0]
+            return signals.taylor_p(np.array([logits]), np.array([y]))[0]
 
         shadow = np.array([p(row) for row in observations[ShadowLogits()][i]])
         usual = (shadow[keep[i]].mean() + shadow[~keep[i]].mean()) / 2
