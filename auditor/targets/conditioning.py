@@ -29,6 +29,18 @@ class Conditioning:
             None if self.time_ids is None else self.time_ids[index],
         )
 
+    def joined(self, other: Conditioning) -> Conditioning:
+        """The conditioning of these texts followed by that of others."""
+
+        def both(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+            return None if first is None or second is None else torch.cat([first, second])
+
+        return Conditioning(
+            torch.cat([self.hidden, other.hidden]),
+            both(self.pooled, other.pooled),
+            both(self.time_ids, other.time_ids),
+        )
+
     def arguments(self, dtype: torch.dtype) -> dict[str, Any]:
         """Keyword arguments for a U-Net's forward."""
         given: dict[str, Any] = {"encoder_hidden_states": self.hidden.to(dtype)}
@@ -62,3 +74,15 @@ def embed_texts(pipeline: Any, texts: Sequence[str], size: tuple[int, int]) -> C
     hidden, _, pooled, _ = encoded
     time_ids = torch.tensor([[*size, 0, 0, *size]], dtype=torch.float32, device=device)
     return Conditioning(hidden.float(), pooled.float(), time_ids.expand(len(texts), -1))
+
+
+def embed_nothing(pipeline: Any, size: tuple[int, int]) -> Conditioning:
+    """(1, ...) conditioning of the unconditional half of guidance: the empty text.
+
+    Pipelines of the SDXL kind may ask for zeros in its place (`force_zeros_for_empty_prompt`).
+    """
+    empty = embed_texts(pipeline, [""], size)
+    if not getattr(pipeline.config, "force_zeros_for_empty_prompt", False):
+        return empty
+    pooled = None if empty.pooled is None else torch.zeros_like(empty.pooled)
+    return Conditioning(torch.zeros_like(empty.hidden), pooled, empty.time_ids)

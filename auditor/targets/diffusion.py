@@ -17,7 +17,7 @@ from torch import Tensor
 from attacks.errors import TargetError
 from attacks.manifest import DiffusionCapabilities
 from attacks.protocols import Dose
-from auditor.targets.conditioning import Conditioning, embed_texts
+from auditor.targets.conditioning import Conditioning, embed_nothing, embed_texts
 from auditor.targets.layout import Layout
 from auditor.targets.parametrisation import coefficients, to_epsilon
 
@@ -115,6 +115,10 @@ class DiffusionTarget:
     def embed(self, captions: Sequence[str]) -> Conditioning | None:
         """Conditioning of captions; None if the model takes no text."""
         return embed_texts(self._text, captions, self._size) if self._text else None
+
+    def embed_nothing(self) -> Conditioning | None:
+        """(1, ...) conditioning of the unconditional half of guidance; None without text."""
+        return embed_nothing(self._text, self._size) if self._text else None
 
     def native(
         self, inputs: Tensor, timesteps: Tensor, conditioning: Conditioning | None
