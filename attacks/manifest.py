@@ -42,6 +42,8 @@ class Manifest:
     """Papers, as `arXiv:...`."""
     family: str = "diffusion"
     """Family of targets that it attacks."""
+    kind: Literal["membership", "extraction"] = "membership"
+    """What it gives: a score for every record, or records that came out of the target."""
     tier: Tier = Tier.DEFAULT
     """Whether a scan runs it unasked."""
     fitted: bool = False

@@ -2,32 +2,38 @@
 
 How close is too close depends on the data: two handwritten digits are nearer to each other than
 two photographs. Records that were never trained on tell. If the model knows neither side, the
-smallest distances to members and to nonmembers have one law; close to zero it behaves like d^k,
-where k is the (local intrinsic) dimension of the data, so that a member falls below c times the
-smallest nonmember distance with probability rho c^k / (1 + rho c^k), where rho is the number of
-members for each nonmember. The threshold takes the c at which this is `alpha`, with the lower
-95 % limit of Hill's estimate (Ann. Statist. 1975) in place of k, and never more than one half.
+smallest distances to members and to nonmembers have one law, which close to zero behaves like
+d^k, where k is the local intrinsic dimension of the data. Logarithms of small distances are then
+exponential with rate k, and
+
+    R = log(smallest nonmember distance / smallest member distance) / mean log excess
+
+has a law free of k, where the mean excess is Hill's estimate of 1 / k on the m smallest nonmember
+distances (Hill, Ann. Statist. 1975). The threshold is the distance at which R is as large as it
+gets with probability `alpha`, and never above one half of the smallest nonmember distance.
 Our reading: published thresholds are absolute (RMS 0.15 in Carlini et al., arXiv:2301.13188) and
-claim ordinary digits.
+would claim ordinary digits.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2
+from scipy.optimize import brentq
 
 from attacks.errors import DataError
 from attacks.statistics.rates import checked_scores
 
 MOST_FACTOR = 0.5
 """A copy is at most this share of the smallest nonmember distance away from its record."""
-SMALLEST_TAIL, LARGEST_TAIL, TAIL_SHARE = 5, 50, 0.1
+SMALLEST_TAIL, LARGEST_TAIL, TAIL_SHARE = 4, 20, 0.1
 """How many of the smallest distances the dimension is estimated from."""
 FEWEST_BACKGROUND = 20
 """Nonmembers below which there is no threshold."""
+SIMULATIONS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +45,15 @@ class CopyThreshold:
     background: float
     """The smallest distance of a nonmember."""
     dimension: float
-    """Lower 95 % limit of the dimension k of the data near zero distance."""
+    """Hill's estimate of the dimension k of the data near zero distance."""
 
 
 def copy_threshold(background: ArrayLike, n_members: int, *, alpha: float = 0.01) -> CopyThreshold:
     """The threshold that nonmembers set.
 
     background: (n0,) smallest distance of each nonmember to any generated image; n_members: how
-    many members are compared with the same number of images for each record; alpha: probability
-    that any member of a model that knows neither side falls below it.
+    many members are compared with the same images; alpha: probability that any member of a model
+    that knows neither side falls below it.
     Raises DataError for fewer than 20 nonmembers.
     """
     distances = np.sort(checked_scores(background, "background distances"))
@@ -56,29 +62,43 @@ def copy_threshold(background: ArrayLike, n_members: int, *, alpha: float = 0.01
             f"a threshold for copies needs {FEWEST_BACKGROUND} nonmembers, got {len(distances)}"
         )
     smallest = float(distances[0])
-    dimension = tail_dimension(distances)
-    if smallest <= 0 or dimension <= 0:
-        return CopyThreshold(0.0, smallest, dimension)
+    m = int(np.clip(TAIL_SHARE * len(distances), SMALLEST_TAIL, LARGEST_TAIL))
+    excess = mean_log_excess(distances, m)
+    if excess is None:
+        return CopyThreshold(0.0, smallest, 0.0)
     rho = n_members / len(distances)
-    factor = min(MOST_FACTOR, (alpha / (1 - alpha) / max(rho, 1e-12)) ** (1 / dimension))
-    return CopyThreshold(factor * smallest, smallest, dimension)
+    factor = min(MOST_FACTOR, float(np.exp(-critical_ratio(m, rho, alpha) * excess)))
+    return CopyThreshold(factor * smallest, smallest, 1 / excess if excess else float("inf"))
 
 
-def tail_dimension(distances: ArrayLike) -> float:
-    """Lower one-sided 95 % limit of k from Hill's estimator on the smallest distances.
+def mean_log_excess(distances: NDArray[np.float64], m: int) -> float | None:
+    """Mean of log(d_(m+1) / d_(i)) over the m smallest of sorted distances; None if one is 0."""
+    if distances[0] <= 0:
+        return None
+    return float(np.log(distances[m] / distances[:m]).mean())
 
-    With m distances below the (m + 1)-th smallest, 2 k sum log(d_(m+1) / d_(i)) is chi-squared
-    with 2 m degrees of freedom. 0 where the smallest distance is 0.
+
+@functools.cache
+def critical_ratio(m: int, rho: float, alpha: float) -> float:
+    """The value that R exceeds with probability alpha under the null.
+
+    rho: members for each nonmember. In units in which k = 1 and nonmembers have density 1, the
+    (m + 1)-th smallest distance is Gamma(m + 1), those below it are uniform, and members below x
+    are Poisson with mean rho x; the law is averaged over simulated nonmembers.
     """
-    values = np.sort(np.asarray(distances, np.float64))
-    m = int(np.clip(TAIL_SHARE * len(values), SMALLEST_TAIL, LARGEST_TAIL))
-    m = min(m, len(values) - 1)
-    if values[0] <= 0:
+    rng = np.random.default_rng(0)
+    edge = rng.gamma(m + 1, size=SIMULATIONS)
+    below = np.sort(rng.random((SIMULATIONS, m)), axis=1)
+    excess = -np.log(below).mean(axis=1)
+    smallest = edge * below[:, 0]
+
+    def surplus(ratio: float) -> float:
+        expected = rho * smallest * np.exp(-ratio * excess)
+        return float(-np.expm1(-expected).mean() - alpha)
+
+    if surplus(0.0) <= 0:
         return 0.0
-    total = float(np.log(values[m] / values[:m]).sum())
-    if total <= 0:
-        return float("inf")
-    return float(chi2.ppf(0.05, 2 * m) / (2 * total))
+    return float(brentq(surplus, 0.0, 200.0))
 
 
 def smallest_by_record(

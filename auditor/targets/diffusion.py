@@ -94,15 +94,19 @@ class DiffusionTarget:
 
     def prepare(self, images: Sequence[Image.Image], crop: float = 1.0) -> Tensor:
         """(n, c, h, w) clean inputs: pixels in [-1, 1], or scaled latents."""
-        channels = self.input_shape[0] if self.vae is None else self.vae.config.in_channels
-        mode = "L" if channels == 1 else "RGB"
-        pixels = np.stack([_to_array(_fit(i.convert(mode), self._size, crop)) for i in images])
-        inputs = torch.from_numpy(pixels).to(self.device) * 2 - 1
+        fitted = np.stack([_to_array(picture) for picture in self.fit(images, crop)])
+        inputs = torch.from_numpy(fitted).to(self.device) * 2 - 1
         if self.vae is None:
             return inputs
         with torch.no_grad():
             latents = self.vae.encode(inputs).latent_dist.mode()
         return (latents - self._vae_shift) * self.vae.config.scaling_factor
+
+    def fit(self, images: Sequence[Image.Image], crop: float = 1.0) -> list[Image.Image]:
+        """Images as the model is shown them: its channels, cropped at the centre, its size."""
+        channels = self.input_shape[0] if self.vae is None else self.vae.config.in_channels
+        mode = "L" if channels == 1 else "RGB"
+        return [_fit(image.convert(mode), self._size, crop) for image in images]
 
     def decode(self, inputs: Tensor) -> Tensor:
         """(n, channels, height, width) images in [0, 1] of clean inputs."""

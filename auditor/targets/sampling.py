@@ -129,24 +129,29 @@ def generate(
 
     batch_size: rows of one forward call, guidance included; on_calls: told the rows of every call.
     """
-    if sampling.is_guided and not target.capabilities.is_text_conditional:
-        raise UsageError("guidance needs a model that takes text; use a guidance scale of 1")
-    images = [
-        _to_uint8(target.decode(clean))
-        for clean in _clean(target, draws, sampling, batch_size, watcher or Watcher(), on_calls)
-    ]
-    return np.concatenate(images)
+    clean = trajectories(
+        target, draws, sampling, batch_size=batch_size, watcher=watcher, on_calls=on_calls
+    )
+    return np.concatenate([to_uint8(target.decode(batch)) for batch in clean])
 
 
-def _clean(
+def trajectories(
     target: DiffusionTarget,
     draws: Sequence[Draw],
     sampling: Sampling,
+    *,
     batch_size: int,
-    watcher: Watcher,
-    on_calls: Callable[[int], None],
+    watcher: Watcher | None = None,
+    on_calls: Callable[[int], None] = lambda rows: None,
 ) -> Iterator[Tensor]:
-    """Clean inputs of the draws, batch after batch."""
+    """Clean inputs (pixels or scaled latents) of the draws, batch after batch, not decoded.
+
+    The schedule spaces its steps as the model's own does: mostly from the lowest timestep up, so
+    that a single step would start near t = 0, where the input is no pure noise.
+    """
+    if sampling.is_guided and not target.capabilities.is_text_conditional:
+        raise UsageError("guidance needs a model that takes text; use a guidance scale of 1")
+    watcher = watcher or Watcher()
     rows = max(1, batch_size // (2 if sampling.is_guided else 1))
     texts = list(dict.fromkeys(draw.prompt for draw in draws))
     place = {text: i for i, text in enumerate(texts)}
@@ -211,7 +216,7 @@ def draws_key(draws: Sequence[Draw], sampling: Sampling) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _to_uint8(images: Tensor) -> NDArray[np.uint8]:
+def to_uint8(images: Tensor) -> NDArray[np.uint8]:
     """(n, height, width, channels) bytes of (n, channels, height, width) images in [0, 1]."""
     pixels = (images.permute(0, 2, 3, 1).float().cpu() * 255).round()
     found: NDArray[np.uint8] = pixels.to(torch.uint8).numpy()

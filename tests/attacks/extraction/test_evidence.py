@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attacks.errors import DataError
-from attacks.extraction.evidence import copy_threshold, smallest_by_record, tail_dimension
+from attacks.extraction.evidence import copy_threshold, critical_ratio, smallest_by_record
 
 
 @pytest.mark.parametrize("k", [1, 2, 4, 10, 30])
@@ -42,7 +42,7 @@ def test_a_planted_copy_is_below_and_the_threshold_above_zero():
 def test_low_dimension_and_many_members_make_it_stricter():
     rng = np.random.default_rng(1)
     line, cube = rng.random(200), rng.random(200) ** (1 / 9)
-    assert copy_threshold(line, 200).distance / line.min() < 0.02
+    assert copy_threshold(line, 200).distance / line.min() < 0.03
     assert copy_threshold(cube, 200).distance / cube.min() > 0.3
     assert copy_threshold(line, 2000).distance < copy_threshold(line, 200).distance
 
@@ -51,11 +51,21 @@ def test_a_nonmember_that_was_copied_leaves_no_threshold():
     assert copy_threshold(np.r_[0.0, np.linspace(0.1, 1, 50)], 50).distance == 0
 
 
-def test_the_dimension_is_a_lower_limit():
+def test_the_critical_ratio_does_not_depend_on_the_dimension():
     rng = np.random.default_rng(2)
-    limits = [tail_dimension(rng.random(500) ** (1 / 6)) for _ in range(400)]
-    assert np.mean(np.array(limits) <= 6) >= 0.92
-    assert np.median(limits) > 4
+    for k in (1, 7):
+        ratios = []
+        for _ in range(4000):
+            others = np.sort(rng.random(300) ** (1 / k))
+            excess = np.log(others[20] / others[:20]).mean()
+            ratios.append(np.log(others[0] / (rng.random(600) ** (1 / k)).min()) / excess)
+        assert np.mean(np.array(ratios) > critical_ratio(20, 2.0, 0.05)) == pytest.approx(
+            0.05, abs=0.011
+        )
+
+
+def test_fewer_nonmembers_are_trusted_less():
+    assert critical_ratio(4, 1.0, 0.01) > critical_ratio(20, 1.0, 0.01) > np.log(99)
 
 
 def test_too_few_nonmembers_are_refused():
