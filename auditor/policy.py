@@ -58,12 +58,36 @@ class TprRule(_Model):
     """FAIL above, PASS below; null to report only. 0.06 is the smallest sensible at 600 a side."""
 
 
+class ExtractedRule(_Model):
+    """Training pictures that were reproduced: verified copies among generated pictures."""
+
+    limit: Annotated[int, Field(ge=0)] = 0
+    """FAIL when copies of more distinct training records than this were found."""
+    share: Probability = 0.01
+    """A PASS needs the upper bound of the share of copies among generated pictures below this."""
+    max_distance: Probability = 0.15
+    """Largest pixel distance (maximum over tiles of the RMS) of a copy; data may lower it."""
+    control_share: Annotated[float, Field(ge=0.5, le=1)] = 0.8
+    """Share of planted copies of every kind that must be found for a PASS."""
+
+
+class ReplicationRule(_Model):
+    """Generated pictures that are more alike to the training set than held-out pictures are."""
+
+    fpr: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    """Share of held-out pictures above the threshold of similarity."""
+    limit: Probability = 0.03
+    """FAIL when the excess over held-out pictures is shown to be above, PASS when below."""
+
+
 class Rules(_Model):
     """The rules by name."""
 
     identified: IdentifiedRule = IdentifiedRule()
     auc: AucRule = AucRule()
     tpr_at_1: TprRule = Field(default=TprRule(), alias="tpr@1%")
+    extracted: ExtractedRule = ExtractedRule()
+    replication: ReplicationRule = ReplicationRule()
 
 
 class Policy(_Model):
@@ -134,6 +158,17 @@ rules:
   # Share of members found at 1 % false positives: reported, judged only with a limit.
   tpr@1%:
     limit: null                 # for example 0.06; smaller makes no sense with 600 records a side
+  # Generated pictures: are training pictures reproduced? FAILS when copies of more training records
+  # than this are found, each verified by its pixels.
+  extracted:
+    limit: 0
+    share: 0.01                 # PASSES if at most 1 % of generated pictures are copies (upper bound)
+    max_distance: 0.15          # RMS of the worst tile up to which a picture is a copy, in [0, 1]
+    control_share: 0.8          # planted copies of every kind that must be found for a PASS
+  # Are generated pictures more alike to the training set than held-out pictures are?
+  replication:
+    fpr: 0.01                   # threshold: the similarity that 1 % of held-out pictures exceed
+    limit: 0.03                 # FAILS when 3 % more generated pictures are shown to exceed it
 
 alpha_fail: 0.01                # probability of a wrong FAIL, over all attacks together
 alpha_pass: 0.05                # probability of a wrong PASS

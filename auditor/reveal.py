@@ -42,14 +42,15 @@ def write_revealed(
             note = f"{kind}, rank {found.rank} in {finding.attack}"
             listed.setdefault(found.record_id, note + (", named" if found.is_named else ""))
     rows = [
-        {"id": name, "png": _png(by_id[name]), "caption": by_id[name].caption or "", "why": why}
+        {"id": name, "png": png(by_id[name]), "caption": by_id[name].caption or "", "why": why}
         for name, why in list(listed.items())[:MOST_RECORDS]
     ]
     page = Environment(autoescape=True).from_string(_PAGE).render(rows=rows)
     write_atomic(path, page, mode=0o600)
 
 
-def _png(record: Record) -> str:
+def png(record: Record) -> str:
+    """A record's picture as base64 of a PNG of at most SIDE pixels a side."""
     picture = record.open()
     picture.thumbnail((SIDE, SIDE))
     content = io.BytesIO()

@@ -15,37 +15,52 @@ The numbers are in <system-out>. If the verdict is not a pass and no rule says s
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from attacks.results import Outcome, RuleResult
 from reports import text, wording
-from reports.record import AuditRecord
+from reports.record import AuditRecord, Verdict
 
 
 def render(record: AuditRecord) -> str:
     """The XML text."""
-    cases = [_rule_case(record, rule) for rule in record.rules]
-    if record.verdict.outcome is not Outcome.PASS and not any(_is_red(case) for case in cases):
-        cases.append(_verdict_case(record))
-    return _document(record, cases)
+    return document(
+        "auditor." + text.clean(record.target.name, 120).replace(".", "_"),
+        record.rules,
+        record.verdict,
+        (record.environment.started, record.environment.finished),
+        _properties(record),
+    )
 
 
-def _document(record: AuditRecord, cases: list[ET.Element]) -> str:
-    environment = record.environment
+def document(
+    suite_name: str,
+    rules: Sequence[RuleResult],
+    verdict: Verdict,
+    times: tuple[datetime, datetime],
+    properties: Mapping[str, object],
+) -> str:
+    """The XML text of any record with rules and a verdict.
+
+    suite_name: name of suite and classes; dots would read as packages. times: start and end.
+    """
+    cases = [_rule_case(suite_name, rule) for rule in rules]
+    if verdict.outcome is not Outcome.PASS and not any(_is_red(case) for case in cases):
+        cases.append(_verdict_case(suite_name, verdict))
     counts = {
         "tests": str(len(cases)),
         "failures": str(sum(case.find("failure") is not None for case in cases)),
         "errors": str(sum(case.find("error") is not None for case in cases)),
         "skipped": str(sum(case.find("skipped") is not None for case in cases)),
-        "time": f"{(environment.finished - environment.started).total_seconds():.3f}",
+        "time": f"{(times[1] - times[0]).total_seconds():.3f}",
     }
     root = ET.Element("testsuites", {"name": "auditor", **counts})
-    stamp = environment.started.strftime("%Y-%m-%dT%H:%M:%S")
-    suite = ET.SubElement(
-        root, "testsuite", {"name": _classname(record), "timestamp": stamp, **counts}
-    )
-    properties = ET.SubElement(suite, "properties")
-    for name, value in _properties(record).items():
-        ET.SubElement(properties, "property", {"name": name, "value": text.clean(value, 600)})
+    stamp = times[0].strftime("%Y-%m-%dT%H:%M:%S")
+    suite = ET.SubElement(root, "testsuite", {"name": suite_name, "timestamp": stamp, **counts})
+    listed = ET.SubElement(suite, "properties")
+    for name, value in properties.items():
+        ET.SubElement(listed, "property", {"name": name, "value": text.clean(value, 600)})
     suite.extend(cases)
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
@@ -64,10 +79,8 @@ def _properties(record: AuditRecord) -> dict[str, object]:
     }
 
 
-def _rule_case(record: AuditRecord, rule: RuleResult) -> ET.Element:
-    case = ET.Element(
-        "testcase", {"name": text.clean(rule.rule, 200), "classname": _classname(record)}
-    )
+def _rule_case(suite_name: str, rule: RuleResult) -> ET.Element:
+    case = ET.Element("testcase", {"name": text.clean(rule.rule, 200), "classname": suite_name})
     says = text.clean(rule.explanation, 800)
     if rule.outcome is None:
         ET.SubElement(case, "skipped", {"message": "reported only; the policy sets no limit"})
@@ -77,9 +90,8 @@ def _rule_case(record: AuditRecord, rule: RuleResult) -> ET.Element:
     return case
 
 
-def _verdict_case(record: AuditRecord) -> ET.Element:
-    case = ET.Element("testcase", {"name": "verdict", "classname": _classname(record)})
-    verdict = record.verdict
+def _verdict_case(suite_name: str, verdict: Verdict) -> ET.Element:
+    case = ET.Element("testcase", {"name": "verdict", "classname": suite_name})
     _complain(case, verdict.outcome, text.clean(verdict.sentence), text.clean(verdict.headline))
     return case
 
@@ -92,11 +104,6 @@ def _complain(case: ET.Element, outcome: Outcome, says: str, numbers: str) -> No
 
 def _is_red(case: ET.Element) -> bool:
     return case.find("failure") is not None or case.find("error") is not None
-
-
-def _classname(record: AuditRecord) -> str:
-    """`auditor.` and the target; dots would read as packages."""
-    return "auditor." + text.clean(record.target.name, 120).replace(".", "_")
 
 
 def _numbers(rule: RuleResult) -> str:

@@ -25,6 +25,7 @@ from auditor.cli import (
     list_attacks,
     report,
     scan_data,
+    scan_images,
     scan_method,
     scan_model,
     split,
@@ -84,6 +85,7 @@ app = typer.Typer(
 scan_app = typer.Typer(no_args_is_help=True, help="Audit a model, or a data set without one.")
 scan_app.command("model", epilog=EPILOG)(scan_model.scan_model)
 scan_app.command("data", epilog=EPILOG)(scan_data.scan_data)
+scan_app.command("images", epilog=EPILOG)(scan_images.scan_images)
 scan_app.command("method", epilog=EPILOG)(scan_method.scan_method)
 app.add_typer(scan_app, name="scan")
 app.command("list")(list_attacks.list_attacks)
