@@ -13,17 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks.extraction.distances import tiled_convention, tiled_rms
 from attacks.extraction.evidence import FEWEST_BACKGROUND, CopyThreshold, copy_threshold
 from attacks.extraction.generate_and_filter import MANIFEST, ExtractionConfig
-from attacks.extraction.nearest import CONVENTION, tiled_distance
-from attacks.extraction.results import ExtractedRecord, ExtractionFinding
+from attacks.extraction.generation import ExtractedRecord, GenerationFinding
+from attacks.extraction.rates import rates_by_copies
 from attacks.statistics.identified import count_above, tail_probability
 from auditor.controls.sampling import draw
 from auditor.extraction.matcher import planted_found
 from auditor.extraction.pictures import compared, compared_records, side_of
 from auditor.extraction.prompts import chosen_prompts, triage
 from auditor.extraction.search import Search
-from auditor.extraction.tables import by_copies, distribution, rate_of
+from auditor.extraction.tables import distribution, rate_of
 from auditor.observe.cache import Cache
 from auditor.observe.generation import GenerationExecutor
 from auditor.observe.usage import Usage
@@ -52,7 +53,7 @@ class Extraction:
     progress: Progress = field(default_factory=Progress)
     usage: Usage = field(default_factory=Usage)
 
-    def run(self) -> ExtractionFinding:
+    def run(self) -> GenerationFinding:
         """The whole attack; a second run on the same cache draws nothing again but the proofs."""
         before = self.usage.n_calls + self.usage.n_calls_cached
         others = draw(self.nonmembers, len(self.members), self.seed, "extraction background")
@@ -128,7 +129,7 @@ class Extraction:
             drawn = search.draw[i]
             assert drawn is not None
             image = compared(alone.images([drawn], self._sampling), search.records.shape[1])
-            again = float(tiled_distance(image[0] / 255, search.records[i] / 255))
+            again = float(tiled_rms(image[0], search.records[i]).values)
             self.progress.advance(1)
             if again > threshold.distance:
                 continue
@@ -157,16 +158,16 @@ class Extraction:
         draws: Sequence[Draw],
         extracted: Sequence[ExtractedRecord],
         before: int,
-    ) -> ExtractionFinding:
+    ) -> GenerationFinding:
         n1 = len(self.members)
-        own = {self.publish(self.members[i].id) for i in tried}
-        back = [r for r in extracted if r.record_id in own]
+        came_back = {record.record_id for record in extracted}
+        back = {i for i in tried if self.publish(self.members[i].id) in came_back}
         inside, outside = -search.distance[:n1], -search.distance[n1:]
         above = count_above(inside, outside, 1) if len(outside) else 0
         p_value = float(tail_probability(above, 1, n1, len(outside))) if len(outside) else 1.0
         rate, upper = rate_of(len(back), len(tried))
         planted = planted_found(self.target, self.members, search, threshold.distance, self.seed)
-        return ExtractionFinding(
+        return GenerationFinding(
             attack=MANIFEST.name,
             rule_id=MANIFEST.id,
             title=MANIFEST.title,
@@ -178,13 +179,15 @@ class Extraction:
             n_tried=len(tried),
             steps=self.config.steps,
             guidance=self.config.guidance,
-            convention=f"{CONVENTION}, compared at {side_of(self.target)} pixels",
+            convention=f"{tiled_convention()} at {side_of(self.target)} pixels",
             threshold=threshold.distance,
             background=threshold.background,
             n_extracted=len(extracted),
             rate=rate,
             rate_upper=upper,
-            by_copies=by_copies([self.members[i] for i in tried], back, self.publish),
+            by_copies=rates_by_copies(
+                [self.members[i].multiplicity for i in tried], [i in back for i in tried]
+            ),
             records=tuple(extracted[:MOST_RECORDS]),
             p_value=p_value,
             n_planted=planted.n,
@@ -198,7 +201,7 @@ class Extraction:
         self.usage.n_calls += rows
 
 
-def extract(**inputs: Any) -> ExtractionFinding:
+def extract(**inputs: Any) -> GenerationFinding:
     """Run the attack; the arguments are the fields of `Extraction`."""
     return Extraction(**inputs).run()
 

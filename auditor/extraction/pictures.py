@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from attacks.extraction.nearest import TILES
+from attacks.extraction.distances import TILES
 from auditor.records import Record
 from auditor.targets.diffusion import DiffusionTarget
 from auditor.targets.sampling import to_uint8
