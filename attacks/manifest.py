@@ -48,6 +48,8 @@ class Manifest:
     """True when it is fitted on the calibration part of the records."""
     higher_is_member: bool = True
     """Always true: a higher score means more likely a member."""
+    kind: str = "membership"
+    """Kind of finding: `membership`, or `attribute`, which gives no score for membership."""
 
 
 @dataclass(frozen=True, slots=True)

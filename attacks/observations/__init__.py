@@ -8,10 +8,14 @@ from attacks.observations.base import (
     with_requirements,
 )
 from attacks.observations.classifier import (
+    AttributeCell,
+    CellConfidence,
+    Cells,
     Classes,
     Features,
     Logits,
     NoisyCorrectness,
+    OtherColumns,
     ShadowConfidence,
     ShadowKeep,
     ShadowLogits,
@@ -33,7 +37,10 @@ from attacks.observations.diffusion import (
 __all__ = [
     "CONDITIONS",
     "NORMS",
+    "AttributeCell",
     "Calibration",
+    "CellConfidence",
+    "Cells",
     "Classes",
     "CleanNorms",
     "Features",
@@ -41,6 +48,7 @@ __all__ = [
     "NoiseError",
     "NoisyCorrectness",
     "Observations",
+    "OtherColumns",
     "ProximalError",
     "Request",
     "ShadowConfidence",

@@ -14,7 +14,7 @@ whole vector: p_y is its logistic function and the loss -log p_y is log(1 + exp(
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from attacks.observations.base import Request
 
@@ -142,3 +142,54 @@ class ShadowTrajectory(Request):
     def calls(self) -> int:
         """None of the target."""
         return 0
+
+
+class Cells(NamedTuple):
+    """The values that one column of a table can hold."""
+
+    values: tuple[str | float, ...]
+    """(v,) what a model is asked with, one for each cell: a category's text, or a number."""
+    edges: tuple[float, ...] | None = None
+    """(v - 1,) ascending edges of ranges, each closed below; None where a cell is one value."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeCell(Request):
+    """(n,) cell of the record's own value of a column, as integers; -1 if it lies in none."""
+
+    kind: ClassVar[str] = "attribute_cell"
+    column: str
+    values: tuple[str | float, ...]
+    edges: tuple[float, ...] | None = None
+
+    @property
+    def calls(self) -> int:
+        """None: it is what a guess is compared with."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class OtherColumns(Request):
+    """(n, d) `Features` without those that come from one column."""
+
+    kind: ClassVar[str] = "other_columns"
+    column: str
+
+    @property
+    def calls(self) -> int:
+        """None: the attacker knows them."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class CellConfidence(Request):
+    """(n, v) phi of the true class when the column holds each of v values in turn."""
+
+    kind: ClassVar[str] = "cell_confidence"
+    column: str
+    values: tuple[str | float, ...]
+
+    @property
+    def calls(self) -> int:
+        """One for each value."""
+        return len(self.values)

@@ -33,12 +33,21 @@ from auditor.controls.classifier import run_controls
 from auditor.controls.positive import DOSES
 from auditor.controls.suite import Controls
 from auditor.families import classifier_sections as made
+from auditor.families.attributes import (
+    NAME,
+    Hidden,
+    attribute_findings,
+    hidden_columns,
+    sensitive_columns,
+)
 from auditor.observe.cache import Cache, default_cache, shard_key
 from auditor.observe.classifier import ClassifierObserver
 from auditor.observe.plan import make_plan
 from auditor.policy import Policy, load_policy, preset_policy
 from auditor.prepare import (
+    CALIBRATION_SHARE,
     Expense,
+    Inferred,
     Observed,
     PreparedScan,
     ScanOptions,
@@ -99,6 +108,8 @@ class ClassifierScan(PreparedScan):
     recipe: Recipe | None = None
     """How models like the target are trained; None if nobody said."""
     n_shadows: int = 0
+    hidden: tuple[Hidden, ...] = ()
+    """Columns that attribute inference guesses."""
     progress: Progress = dataclasses.field(default_factory=Progress)
 
     @cached_property
@@ -227,6 +238,7 @@ class ClassifierScan(PreparedScan):
             words.append(f"--shadows {self.n_shadows}")
         if self.options.factory is not None:
             words.append(f"--factory {shlex.quote(self.options.factory)}")
+        words += [f"--sensitive {shlex.quote(hidden.column)}" for hidden in self.hidden]
         return words
 
     def describe_target(self, observed: Observed) -> schema.Target:
@@ -254,6 +266,13 @@ class ClassifierScan(PreparedScan):
             ),
         )
 
+    def infer_attributes(self, observed: Observed, progress: Progress) -> Inferred:
+        """What the model gives away about the columns that were named."""
+        if not self.hidden:
+            return Inferred()
+        with self.timed("attribute inference"):
+            return attribute_findings(self, observed, progress)
+
     def sections(self, observed: Observed) -> dict[str, Any]:
         """Exposure by class, and how the attacks grow with the number of shadow models."""
         found: dict[str, Any] = {"by_class": made.by_class(observed)}
@@ -270,7 +289,8 @@ class ClassifierScan(PreparedScan):
 
     def expense(self) -> Expense:
         """Calls of the target, and the training of shadow models and copies by a timed pair."""
-        n_calls = (len(self.evaluated) + len(self.calibration)) * self.plan.calls_per_record
+        per_record = self.plan.calls_per_record + sum(hidden.calls for hidden in self.hidden)
+        n_calls = (len(self.evaluated) + len(self.calibration)) * per_record
         seconds = self._seconds_per_call() * n_calls
         if self.recipe is not None and self.n_shadows:
             seconds += self._train(2).seconds / 2 * (self.n_shadows + 2 * len(DOSES))
@@ -339,6 +359,7 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
     policy = load_policy(options.policy) if options.policy else preset_policy("default")
     config = load_config(options.config)
     names = chosen_attacks(options.attacks, config, "classifier")
+    sensitive = sensitive_columns(options.sensitive, config)
     check_out(options.out)
     recipe = None if options.train is None else load_recipe(options.train)
     with timed(seconds, "read records"):
@@ -346,7 +367,7 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
             options.members,
             options.nonmembers,
             options=config.records,
-            calibration_share=calibration_share(names),
+            calibration_share=CALIBRATION_SHARE if sensitive else calibration_share(names),
             limit=options.limit,
             seed=options.seed,
             predictions="columns" if options.model == PREDICTIONS else None,
@@ -363,9 +384,11 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
         )
     n_shadows = _n_shadows(options, recipe)
     target.capabilities = dataclasses.replace(target.capabilities, n_shadows=n_shadows)
-    plan = make_plan(names, target.capabilities, config.attack_options)
+    settings = {name: own for name, own in config.attack_options.items() if name != NAME}
+    plan = make_plan(names, target.capabilities, settings)
     check_plan(plan)
-    if not plan.is_fitted:
+    hidden = hidden_columns(sensitive, splits, config, target.capabilities)
+    if not plan.is_fitted and not hidden:
         splits = without_calibration(splits)
     if not any(isinstance(r, ShadowConfidence | ShadowKeep | ShadowLogits) for r in plan.requests):
         n_shadows = 0
@@ -381,6 +404,7 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
         seconds=seconds,
         recipe=recipe,
         n_shadows=n_shadows,
+        hidden=hidden,
         progress=progress,
     )
     _ = scan.classes  # labels that the model does not know are found before any work is done

@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 
 from attacks.errors import InternalError, TargetError
 from attacks.observations import (
+    AttributeCell,
+    CellConfidence,
+    Cells,
     Classes,
     Features,
     Logits,
     NoisyCorrectness,
     Observations,
+    OtherColumns,
     Request,
     ShadowConfidence,
     ShadowKeep,
@@ -27,6 +31,7 @@ from attacks.observations import (
 )
 from attacks.protocols import Classifier
 from attacks.signals import phi
+from auditor.observe.attribute import other_columns, own_cells, with_value
 from auditor.observe.cache import Cache, shard_key
 from auditor.observe.noise import noise
 from auditor.observe.perturb import draws_per_record, perturbed
@@ -69,7 +74,12 @@ class ClassifierObserver:
             return self._true_classes(records)
         if isinstance(request, Features):
             return self.table.encoded(positions)
-        if isinstance(request, Logits | NoisyCorrectness):
+        if isinstance(request, AttributeCell):
+            cells = Cells(request.values, request.edges)
+            return own_cells(self.table, request.column, cells, positions)
+        if isinstance(request, OtherColumns):
+            return other_columns(self.table, request.column, positions)
+        if isinstance(request, Logits | NoisyCorrectness | CellConfidence):
             return self._ask(records, positions, request)
         if self.shadows is None:
             raise InternalError(f"{request.kind} was asked for, and there are no shadow models")
@@ -97,6 +107,8 @@ class ClassifierObserver:
         answer: NDArray
         if isinstance(request, NoisyCorrectness):
             answer = self._noisy_correctness(records, positions, request)
+        elif isinstance(request, CellConfidence):
+            answer = self._cell_confidence(records, positions, request)
         else:
             answer = self._logits(self.table.inputs(positions))[:, None, :]
         self.cache.store(request, shard, answer)
@@ -123,6 +135,13 @@ class ClassifierObserver:
             noisy = perturbed(self.table, positions, draws, request.sigma, request.flip)
             columns.append(self._logits(noisy).argmax(axis=1) == true)
         return np.stack(columns, axis=1)
+
+    def _cell_confidence(
+        self, records: Sequence[RowRecord], positions: NDArray[np.int64], request: CellConfidence
+    ) -> NDArray[np.float64]:
+        true = self._true_classes(records)
+        asked = (with_value(self.table, request.column, v, positions) for v in request.values)
+        return np.stack([phi(self._logits(inputs), true) for inputs in asked], axis=1)
 
     def _shadow_confidence(
         self, rows: NDArray[np.int64], classes: NDArray[np.int64], temperature: float

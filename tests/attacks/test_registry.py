@@ -368,3 +368,14 @@ def test_values_of_every_plain_type():
     assert config == Config(True, "x", 1.0)
     with pytest.raises(UsageError, match="true or false, got 1"):
         configured(Config(), {"flag": 1})
+
+
+def test_attribute_inference_is_listed_but_gives_no_score():
+    manifest = registry.manifests()[-1]
+    assert (manifest.id, manifest.name, manifest.kind) == ("ATT001", "attribute", "attribute")
+    text = registry.attribute_attack().__doc__
+    assert all(reference in text for reference in manifest.references)
+    assert all(part in text for part in ("Idea:", "Cost:", "Invalid when:"))
+    assert "attribute" not in registry.names("classifier")
+    with pytest.raises(UsageError, match="name the column to guess with --sensitive"):
+        registry.attack("attribute")
