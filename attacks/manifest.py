@@ -97,6 +97,8 @@ class ClassifierCapabilities(Capabilities):
     """The most that an answer holds."""
     can_be_queried: bool = True
     """False for saved predictions: nothing but the records as they are was ever asked."""
+    has_numbers: bool = True
+    """Whether the records hold numbers that can be moved a little: pixels, numeric columns."""
     n_shadows: int = 0
     """Shadow models at hand, each trained on half of the pool; 0 without a recipe to train."""
     n_queries: int = 1

@@ -51,6 +51,7 @@ BUILT_IN = {
     "label_only": "attacks.membership.label_only",
     "trajectory": "attacks.membership.trajectory",
     "risk_score": "attacks.membership.risk_score",
+    "boundary": "attacks.membership.boundary",
 }
 """Name on the command line -> module, in the order of their ids."""
 

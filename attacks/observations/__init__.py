@@ -9,6 +9,7 @@ from attacks.observations.base import (
 )
 from attacks.observations.classifier import (
     AttributeCell,
+    BoundaryDistance,
     CellConfidence,
     Cells,
     Classes,
@@ -38,6 +39,7 @@ __all__ = [
     "CONDITIONS",
     "NORMS",
     "AttributeCell",
+    "BoundaryDistance",
     "Calibration",
     "CellConfidence",
     "Cells",

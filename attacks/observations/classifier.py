@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+from attacks.boundary import Effort
 from attacks.observations.base import Request
 
 
@@ -117,6 +118,26 @@ class NoisyCorrectness(Request):
     def calls(self) -> int:
         """The record and its noisy copies."""
         return 1 + self.repetitions
+
+
+@dataclass(frozen=True, slots=True)
+class BoundaryDistance(Request):
+    """(n,) l2 distance to the nearest point of a wrong label that HopSkipJump found; 0 for a
+    record whose own label is wrong. Numbers move, in standard deviations of their column over all
+    records (images: of all pixels); other columns stay.
+    """
+
+    kind: ClassVar[str] = "boundary_distance"
+    iterations: int = 4
+    directions: int = 56
+    searches: int = 12
+    starts: int = 16
+
+    @property
+    def calls(self) -> int:
+        """The record, the starts, and what the search may ask for."""
+        effort = Effort(self.iterations, self.directions, self.searches)
+        return 1 + self.starts + effort.calls
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ from auditor.families.attributes import (
     hidden_columns,
     sensitive_columns,
 )
+from auditor.observe.boundary import has_numbers
 from auditor.observe.cache import Cache, default_cache, shard_key
 from auditor.observe.classifier import ClassifierObserver
 from auditor.observe.plan import make_plan
@@ -383,7 +384,9 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
             "the columns that the model was trained on, or leave --train out"
         )
     n_shadows = _n_shadows(options, recipe)
-    target.capabilities = dataclasses.replace(target.capabilities, n_shadows=n_shadows)
+    target.capabilities = dataclasses.replace(
+        target.capabilities, n_shadows=n_shadows, has_numbers=has_numbers(splits.table)
+    )
     settings = {name: own for name, own in config.attack_options.items() if name != NAME}
     plan = make_plan(names, target.capabilities, settings)
     check_plan(plan)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from attacks.errors import InternalError, TargetError
 from attacks.observations import (
     AttributeCell,
+    BoundaryDistance,
     CellConfidence,
     Cells,
     Classes,
@@ -32,6 +33,7 @@ from attacks.observations import (
 from attacks.protocols import Classifier
 from attacks.signals import phi
 from auditor.observe.attribute import other_columns, own_cells, with_value
+from auditor.observe.boundary import distances
 from auditor.observe.cache import Cache, shard_key
 from auditor.observe.noise import noise
 from auditor.observe.perturb import draws_per_record, perturbed
@@ -79,7 +81,7 @@ class ClassifierObserver:
             return own_cells(self.table, request.column, cells, positions)
         if isinstance(request, OtherColumns):
             return other_columns(self.table, request.column, positions)
-        if isinstance(request, Logits | NoisyCorrectness | CellConfidence):
+        if isinstance(request, Logits | NoisyCorrectness | CellConfidence | BoundaryDistance):
             return self._ask(records, positions, request)
         if self.shadows is None:
             raise InternalError(f"{request.kind} was asked for, and there are no shadow models")
@@ -107,6 +109,9 @@ class ClassifierObserver:
         answer: NDArray
         if isinstance(request, NoisyCorrectness):
             answer = self._noisy_correctness(records, positions, request)
+        elif isinstance(request, BoundaryDistance):
+            true = self._true_classes(records)
+            answer = distances(self.table, records, true, self._labels, request, self.seed)
         elif isinstance(request, CellConfidence):
             answer = self._cell_confidence(records, positions, request)
         else:
@@ -124,6 +129,9 @@ class ClassifierObserver:
                 "check that its weights are complete and its inputs prepared as in training"
             )
         return found
+
+    def _labels(self, inputs: Any) -> NDArray[np.int64]:
+        return self._logits(inputs).argmax(axis=1)
 
     def _noisy_correctness(
         self, records: Sequence[RowRecord], positions: NDArray[np.int64], request: NoisyCorrectness

@@ -58,9 +58,10 @@ CALLS = {
     "label_only": 17,
     "trajectory": 1,
     "risk_score": 1,
+    "boundary": 325,
 }
-LABELS_ONLY = ["gap", "label_only"]
-NO_SHADOWS = ["yeom", "gap", "entropy", "mentr", "attack_p", "quantile", "label_only"]
+LABELS_ONLY = ["gap", "label_only", "boundary"]
+NO_SHADOWS = ["yeom", "gap", "entropy", "mentr", "attack_p", "quantile", "label_only", "boundary"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -151,7 +152,7 @@ def test_a_classifier_that_lacks_something_is_refused_with_a_reason(name):
         assert without_shadows == "needs shadow models; name a recipe with --train"
         assert "pair of shadow models" in reason(n_shadows=1)
     saved = reason(can_be_queried=False, n_queries=1)
-    assert "saved predictions" in saved if name == "label_only" else saved is None
+    assert "saved predictions" in saved if name in ("label_only", "boundary") else saved is None
     no_student = reason(has_trajectory=False)
     assert "distilled" in no_student if name == "trajectory" else no_student is None
 
