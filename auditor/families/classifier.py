@@ -40,10 +40,11 @@ from auditor.families.attributes import (
     hidden_columns,
     sensitive_columns,
 )
+from auditor.observe.augment import MOST_QUERIES, augmented
 from auditor.observe.boundary import has_numbers
 from auditor.observe.cache import Cache, default_cache, shard_key
 from auditor.observe.classifier import ClassifierObserver
-from auditor.observe.plan import make_plan
+from auditor.observe.plan import Plan, make_plan
 from auditor.policy import Policy, load_policy, preset_policy
 from auditor.prepare import (
     CALIBRATION_SHARE,
@@ -74,6 +75,7 @@ from auditor.shadows import (
     train_shadows,
 )
 from auditor.shadows.halves import check_even
+from auditor.shadows.pool import version_id
 from auditor.shadows.store import VERSION
 from auditor.targets.classifier import (
     PREDICTIONS,
@@ -140,16 +142,23 @@ class ClassifierScan(PreparedScan):
 
     @cached_property
     def pool(self) -> Pool:
-        """Every record that is evaluated or calibrated on: what shadow models are drawn from."""
+        """Every record that is evaluated or calibrated on: what shadow models are drawn from.
+
+        Augmented versions come behind them: shadow models are asked about these, not trained on.
+        """
         records = (*self.evaluated, *self.calibration)
         positions = [record.position for record in records]
         subjects = [record.subject or record.id for record in records]
+        features, n_queries = self.features.inputs(positions), shadow_queries(self.plan)
+        if n_queries > 1:
+            features = np.concatenate([augmented(features, i) for i in range(n_queries)])
         return Pool(
-            record_ids=[record.id for record in records],
-            features=self.features.inputs(positions),
-            classes=self.classes[positions],
+            record_ids=[version_id(r.id, i) for i in range(n_queries) for r in records],
+            features=features,
+            classes=np.tile(self.classes[positions], n_queries),
             n_classes=self.target.capabilities.n_classes,
-            groups=subjects if any(record.subject for record in records) else None,
+            groups=subjects * n_queries if any(record.subject for record in records) else None,
+            n_asked=(n_queries - 1) * len(records),
         )
 
     @cached_property
@@ -390,6 +399,7 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
     settings = {name: own for name, own in config.attack_options.items() if name != NAME}
     plan = make_plan(names, target.capabilities, settings)
     check_plan(plan)
+    check_queries(plan, splits.table)
     hidden = hidden_columns(sensitive, splits, config, target.capabilities)
     if not plan.is_fitted and not hidden:
         splits = without_calibration(splits)
@@ -412,6 +422,23 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
     )
     _ = scan.classes  # labels that the model does not know are found before any work is done
     return scan
+
+
+def shadow_queries(plan: Plan) -> int:
+    """Versions of a record that shadow models are asked about, the record included."""
+    asked = [r.queries for r in plan.requests if isinstance(r, ShadowConfidence)]
+    return max([1, *asked])
+
+
+def check_queries(plan: Plan, table: Table) -> None:
+    """Refuse augmented versions of records that have none, and more than there are."""
+    asked = [r.queries for r in plan.requests if isinstance(r, Logits | ShadowConfidence)]
+    most = MOST_QUERIES if table.is_pictures and table.predictions is None else 1
+    if max(asked, default=1) > most:
+        raise UsageError(
+            f"{max(asked)} queries were asked for, and these records have {most} "
+            "(pictures: as they are, mirrored, shifted by a pixel); lower `queries`"
+        )
 
 
 def _open(

@@ -33,6 +33,7 @@ from attacks.observations import (
 from attacks.protocols import Classifier
 from attacks.signals import phi
 from auditor.observe.attribute import other_columns, own_cells, with_value
+from auditor.observe.augment import augmented
 from auditor.observe.boundary import distances
 from auditor.observe.cache import Cache, shard_key
 from auditor.observe.noise import noise
@@ -40,6 +41,7 @@ from auditor.observe.perturb import draws_per_record, perturbed
 from auditor.observe.usage import Usage
 from auditor.records.rows import RowRecord, Table
 from auditor.shadows import ShadowSet
+from auditor.shadows.pool import version_id
 
 CHUNK = 65_536
 """Shadow answers (records times models) whose confidences are computed at once."""
@@ -91,7 +93,12 @@ class ClassifierObserver:
         if isinstance(request, ShadowLogits):
             return np.ascontiguousarray(self.shadows.logits[:, rows].transpose(1, 0, 2))
         if isinstance(request, ShadowConfidence):
-            return self._shadow_confidence(rows, self._true_classes(records), request.temperature)
+            true = self._true_classes(records)
+            answers = [
+                self._shadow_confidence(self._rows(records, i), true, request.temperature)
+                for i in range(request.queries)
+            ]
+            return np.concatenate(answers, axis=2)
         raise InternalError(f"a classifier cannot answer {request.kind}")
 
     def _ask(
@@ -115,7 +122,10 @@ class ClassifierObserver:
         elif isinstance(request, CellConfidence):
             answer = self._cell_confidence(records, positions, request)
         else:
-            answer = self._logits(self.table.inputs(positions))[:, None, :]
+            assert isinstance(request, Logits)
+            inputs = self.table.inputs(positions)
+            versions = [augmented(inputs, i) if i else inputs for i in range(request.queries)]
+            answer = np.stack([self._logits(version) for version in versions], axis=1)
         self.cache.store(request, shard, answer)
         return answer
 
@@ -169,11 +179,11 @@ class ClassifierObserver:
         given = [self.relabelled.get(r.id, int(c)) for r, c in zip(records, own, strict=True)]
         return np.array(given, dtype=np.int64)
 
-    def _rows(self, records: Sequence[RowRecord]) -> NDArray[np.int64]:
-        """Where records lie in the pool of the shadow models."""
+    def _rows(self, records: Sequence[RowRecord], query: int = 0) -> NDArray[np.int64]:
+        """Where records, or one augmented version of them, lie in the pool of the shadow models."""
         assert self.shadows is not None
         place = {name: i for i, name in enumerate(self.shadows.record_ids)}
         ids = [
             record.id.partition(":")[0] for record in records
         ]  # without the mark of a relabelling
-        return np.array([place[name] for name in ids], dtype=np.int64)
+        return np.array([place[version_id(name, query)] for name in ids], dtype=np.int64)
