@@ -50,6 +50,8 @@ class Manifest:
     """True when it is fitted on the calibration part of the records."""
     higher_is_member: bool = True
     """Always true: a higher score means more likely a member."""
+    kind: str = "membership"
+    """Kind of finding: `membership`, or `attribute`, which gives no score for membership."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ class ClassifierCapabilities(Capabilities):
     """The most that an answer holds."""
     can_be_queried: bool = True
     """False for saved predictions: nothing but the records as they are was ever asked."""
+    has_numbers: bool = True
+    """Whether the records hold numbers that can be moved a little: pixels, numeric columns."""
     n_shadows: int = 0
     """Shadow models at hand, each trained on half of the pool; 0 without a recipe to train."""
     n_queries: int = 1

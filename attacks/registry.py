@@ -51,8 +51,12 @@ BUILT_IN = {
     "label_only": "attacks.membership.label_only",
     "trajectory": "attacks.membership.trajectory",
     "risk_score": "attacks.membership.risk_score",
+    "boundary": "attacks.membership.boundary",
 }
 """Name on the command line -> module, in the order of their ids."""
+
+ATTRIBUTE = "attacks.attributes.attribute"
+"""Attribute inference: no membership score, so no `Attack`; it runs where a column is named."""
 
 
 class Attack(Protocol):
@@ -98,6 +102,10 @@ def attack(name: str) -> Attack:
         return cast(Attack, importlib.import_module(BUILT_IN[name]))
     if name in _entry_points():
         return _load(_entry_points()[name])
+    if name == attribute_attack().MANIFEST.name:
+        raise UsageError(
+            f"'{name}' gives no score for membership; name the column to guess with --sensitive"
+        )
     raise UsageError(f"unknown attack '{name}'; {did_you_mean(name, names())}")
 
 
@@ -105,6 +113,17 @@ def all_attacks() -> tuple[Attack, ...]:
     """Every attack that can be loaded, built-in ones first."""
     broken = broken_attacks()
     return tuple(attack(name) for name in names() if name not in broken)
+
+
+def manifests() -> tuple[Manifest, ...]:
+    """The labels of everything that can be run, attribute inference last."""
+    found = [module.MANIFEST for module in all_attacks()]
+    return (*found, attribute_attack().MANIFEST)
+
+
+def attribute_attack() -> Any:
+    """The module of attribute inference."""
+    return importlib.import_module(ATTRIBUTE)
 
 
 def broken_attacks() -> dict[str, str]:

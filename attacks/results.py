@@ -195,6 +195,63 @@ class MembershipFinding:
 
 
 @dataclass(frozen=True, slots=True)
+class AttributeValue:
+    """How well the records of one value of a column are guessed."""
+
+    value: str
+    """The value, or a range of numbers; rare values together."""
+    n_members: int
+    n_nonmembers: int
+    imputed_members: Estimate
+    """Share of its members that the imputation guesses."""
+    attacked_members: Estimate
+    """Share of its members that the attack guesses."""
+    leak: Estimate
+    """Gain on its members minus gain on its nonmembers; the intervals of all values hold together
+    at 95 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeFinding:
+    """What an audit says about one column that an attacker does not know."""
+
+    attack: str
+    """Name of the attack."""
+    rule_id: str
+    """Stable id, such as ATT001."""
+    title: str
+    access: str
+    column: str
+    """Name of the column."""
+    n_members: int
+    """Evaluated members in which the column holds one of the values tried."""
+    n_nonmembers: int
+    n_left_out: int
+    """Evaluated records in which it holds nothing, or another value."""
+    imputed_members: Estimate
+    """Share of members that the imputation guesses, which never asks the model."""
+    attacked_members: Estimate
+    """Share of members that the attack guesses."""
+    imputed_nonmembers: Estimate
+    attacked_nonmembers: Estimate
+    advantage_members: Estimate
+    """Attack minus imputation on members, paired, with its 95 % interval."""
+    advantage_nonmembers: Estimate
+    """The same on nonmembers: what the model teaches about records that it never saw."""
+    leak: Estimate
+    """Advantage on members minus advantage on nonmembers."""
+    is_shown: bool
+    """Whether the intervals of the leak and of the advantage on members both lie above 0."""
+    by_value: tuple[AttributeValue, ...]
+    calls: int
+    """Forward calls per record."""
+    knowledge: str
+    """What the attacker must hold, in words."""
+    warnings: tuple[str, ...] = ()
+    kind: str = "attribute"
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedAttack:
     """An attack that was asked for but could not run."""
 

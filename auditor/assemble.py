@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from attacks.results import PlannedAttack
+from attacks.results import AttributeFinding, PlannedAttack
 from auditor import __version__
 from auditor.coverage import coverage
 from auditor.judge import Judgement
@@ -35,6 +35,7 @@ def assemble(
     controls: Controls,
     observed: Observed,
     inapplicable: tuple[PlannedAttack, ...],
+    attributes: tuple[AttributeFinding, ...] = (),
 ) -> schema.AuditRecord:
     """The record of an audit, before its score files are written."""
     policy = scan.policy
@@ -70,8 +71,9 @@ def assemble(
         findings=findings,
         inapplicable=inapplicable,
         **scan.sections(observed),
+        attributes=attributes,
         rules=judgement.rules,
-        coverage=coverage(findings),
+        coverage=coverage(findings, attributes),
         manifest=schema.Manifest(inputs=_inputs(scan), files={}),
     )
 
@@ -133,6 +135,7 @@ def _environment(scan: PreparedScan) -> schema.Environment:
     usage, seconds = scan.usage, scan.seconds
     n_observed = usage.n_calls / max(scan.plan.calls_per_record, 1)
     observing = seconds.get("observe", 0.0) + seconds.get("controls", 0.0)
+    observing += seconds.get("attribute inference", 0.0)
     return schema.Environment(
         started=scan.started,
         finished=datetime.now(UTC),

@@ -26,6 +26,8 @@ class ScanConfig(BaseModel):
     """Classifiers: labels in the order of the model's outputs, where its file does not name them."""
     records: ReadOptions = ReadOptions()
     """Columns and limits of reading."""
+    sensitive: tuple[str, ...] = ()
+    """Classifiers: columns of a table whose values attribute inference tries to guess."""
     n_train: Annotated[int, Field(ge=1)] | None = None
     """Records that the model was trained on, to extrapolate a bound to all of them."""
     tester: str | None = None
@@ -52,6 +54,8 @@ TEMPLATE = """\
 #   nonmember_split: test
 
 # classes: [cat, dog]        # classifiers: labels in the order of the outputs, if the file has none
+
+# sensitive: [income]        # classifiers: columns that attribute inference tries to guess
 
 # n_train: 50000             # all training records, to extrapolate a bound to them
 # tester: ...                # name printed in the report's signature field

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attacks.results import MembershipFinding
+from attacks.results import AttributeFinding, MembershipFinding
 from reports.crosswalk import coverage_classes
 from reports.record import Coverage
 
 
-def coverage(findings: Sequence[MembershipFinding]) -> tuple[Coverage, ...]:
+def coverage(
+    findings: Sequence[MembershipFinding], attributes: Sequence[AttributeFinding] = ()
+) -> tuple[Coverage, ...]:
     """One row a class, in the order of the opinion; a row without a result is never `tested`."""
-    names = tuple(finding.attack for finding in findings)
+    names = {
+        "membership-inference": tuple(finding.attack for finding in findings),
+        "attribute-inference": tuple(dict.fromkeys(found.attack for found in attributes)),
+    }
     rows = []
     for known in coverage_classes():
-        tested = names if known.id == "membership-inference" else ()
+        tested = names.get(known.id, ())
         count = f"{len(tested)} attack{'s' if len(tested) != 1 else ''} gave a result"
         rows.append(
             Coverage(

@@ -23,6 +23,7 @@ from attacks.errors import UsageError
 from attacks.observations import Calibration, Observations
 from attacks.registry import attack, default_attacks
 from attacks.registry import names as attack_names
+from attacks.results import AttributeFinding, PlannedAttack
 from auditor.config import ScanConfig
 from auditor.observe.cache import Cache
 from auditor.observe.plan import Plan
@@ -78,6 +79,8 @@ class ScanOptions:
     """Classifiers: shadow models to train; None for 32 where there is a recipe."""
     factory: str | None = None
     """Classifiers: `module:function` that builds the torch module of a .safetensors file."""
+    sensitive: tuple[str, ...] = ()
+    """Classifiers: columns of a table whose values attribute inference tries to guess."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,15 @@ class Observed:
     def nonmembers(self) -> list[Record]:
         """Evaluated nonmembers."""
         return [r for r, m in zip(self.records, self.is_member, strict=True) if not m]
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """What attribute inference gave."""
+
+    findings: tuple[AttributeFinding, ...] = ()
+    dropped: tuple[PlannedAttack, ...] = ()
+    """Columns about which no finding could be made, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +218,10 @@ class PreparedScan(abc.ABC):
     @abc.abstractmethod
     def expense(self) -> Expense:
         """Time a sample of the work and extrapolate."""
+
+    def infer_attributes(self, observed: Observed, progress: Progress) -> Inferred:
+        """Attribute inference, in a family that has columns to infer."""
+        return Inferred()
 
     def sections(self, observed: Observed) -> dict[str, Any]:
         """What only this family adds to the record of the audit: its fields by name."""

@@ -89,7 +89,9 @@ def run_scan(scan: PreparedScan, progress: Progress) -> ScanResult:
             seed=scan.options.seed,
         )
         judgement = judge(evaluation, controls.results, scan.judged_by, n_train=scan.config.n_train)
-    record = assemble(scan, judgement, controls, observed, scan.plan.inapplicable + dropped)
+    inferred = scan.infer_attributes(observed, progress)
+    skipped = scan.plan.inapplicable + dropped + inferred.dropped
+    record = assemble(scan, judgement, controls, observed, skipped, inferred.findings)
     record, paths = write_outputs(scan, record, scores | paired, records, published, is_member)
     return ScanResult(record, paths, evaluation, records, published)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from attacks.results import RuleResult
+from attacks.results import Estimate, RuleResult
 from reports import text, wording
 from reports.coverage import coverage_rows
 from reports.record import AuditRecord
@@ -40,6 +40,7 @@ def render(record: AuditRecord) -> str:
         head,
         _details("Coverage", _coverage(record)),
         _details("Attacks", _attacks(record)),
+        *([_details("Attribute inference", _attributes(record))] if record.attributes else []),
         _details("Controls", _controls(record)),
     ]
     foot = ["", f"<sub>{_facts(record)} {wording.NOT_ADVICE}</sub>", ""]
@@ -111,6 +112,28 @@ def _attacks(record: AuditRecord) -> list[str]:
             )
         )
     return lines
+
+
+def _attributes(record: AuditRecord) -> list[str]:
+    lines = table_header(
+        "Column", "Imputation, members", "Attack, members", "Gain, members", "Leak", "Shown"
+    )
+    for one in record.attributes[:_ROWS]:
+        lines.append(
+            table_row(
+                text.clean(one.column, 60),
+                text.share(one.imputed_members.value),
+                text.share(one.attacked_members.value),
+                _with_interval(one.advantage_members),
+                _with_interval(one.leak),
+                "yes" if one.is_shown else "no",
+            )
+        )
+    return [wording.ATTRIBUTES, "", *lines]
+
+
+def _with_interval(one: Estimate) -> str:
+    return f"{text.decimal(one.value)} ({text.interval(one.low, one.high)})"
 
 
 def _controls(record: AuditRecord) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from attacks.results import (
+    AttributeFinding,
     ControlResult,
     CurvePoint,
     Estimate,
@@ -203,6 +204,8 @@ class AuditRecord(_Model):
     """Classifiers: attack -> exposure of the members of each class, the most exposed first."""
     shadow_curve: tuple[ShadowPoint, ...] = ()
     """Classifiers: how the attacks grow with the number of shadow models."""
+    attributes: tuple[AttributeFinding, ...] = ()
+    """Classifiers: attribute inference, one finding for each column that was named sensitive."""
     rules: tuple[RuleResult, ...]
     coverage: tuple[Coverage, ...]
     manifest: Manifest

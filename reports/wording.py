@@ -79,6 +79,14 @@ READING: tuple[tuple[str, str], ...] = (
     ),
 )
 
+ATTRIBUTES = (
+    "The attack guesses a hidden column of each record with the model's help, the imputation "
+    "without the model. What the model adds on records that it never saw is statistics; the leak "
+    "is what it adds on members beyond that. It is shown where both its interval and that of the "
+    "gain on members lie above 0. No rule of the policy judges it."
+)
+"""What the section on attribute inference says first."""
+
 LIMITS: tuple[str, ...] = (
     "A good result speaks only for the attacks that were run, at the access that they had.",
     "A sample cannot show that the risk is insignificant for every single person: even if no "

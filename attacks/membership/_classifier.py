@@ -46,8 +46,8 @@ def needs_confidence(capabilities: Capabilities) -> str | None:
     assert isinstance(capabilities, ClassifierCapabilities)
     if capabilities.gives == "labels":
         return (
-            "needs confidences, and this model gives labels alone; the attacks `gap` and "
-            "`label_only` do without"
+            "needs confidences, and this model gives labels alone; the attacks `gap`, "
+            "`label_only` and `boundary` do without"
         )
     return None
 

@@ -41,4 +41,11 @@ def share_below_without_ties(
     """
     z = len(population)
     share = share_below(values, population, gap=gap, strict=strict)
+    return without_ties(share, values, z)
+
+
+def without_ties(
+    share: NDArray[np.floating], values: NDArray[np.floating], z: int
+) -> NDArray[np.float64]:
+    """(n,) a share of z in (0, 1), with equal shares in the order of the values."""
     return (share * z + squash(values)) / (z + 1)

@@ -8,7 +8,7 @@ Score: the share of right labels over the record and its noisy copies. Higher me
 member. With no copies it is `gap`.
 Our reading: Gaussian noise on numbers and redrawn categories, which suit tables and images alike;
 the mean in place of an attack model on the single answers. The distance to the decision boundary
-is not measured: it takes thousands of calls for a record.
+is another attack, `boundary`.
 Cost: 1 + repetitions calls (17); labels alone are enough.
 Invalid when: noise of this size never or always changes the label: then all scores are equal. It
 takes few values, so the strictest false-positive rates may not be resolvable.

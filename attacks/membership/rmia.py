@@ -13,7 +13,8 @@ likely a member.
 Our reading: online by default, since every record is IN for half of the shadow models; the plain
 softmax at temperature 1, shared with `lira` (`signal: taylor` is the paper's, whose released
 degree of 3 can turn negative and is 4 here); the plain mean over shadow models, and over queries
-that of the log-ratios, where the paper trims the one and votes pair by pair in the other. Without
+that of the log-ratios. The paper trims the one (`trim: 0.2`) and lets the queries vote on each pair
+of record and population (`over_queries: vote`, which compares all pairs). Without
 `a`, it is the one of a grid that best attacks shadow models as if they were the target.
 Cost: 1 call of the target for each query; at least one pair of shadow models. A sort and a binary
 search in place of a table of records x population.
@@ -30,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks import signals
-from attacks.errors import UsageError
+from attacks.errors import Inapplicable, UsageError
 from attacks.manifest import Access, ClassifierCapabilities, Manifest
 from attacks.membership import _classifier, _common, _population, _ratios
 from attacks.observations import (
@@ -76,7 +77,11 @@ class RmiaConfig:
     taylor_margin: float = 0.6
     """Handicap of the true class in the SM-Taylor softmax."""
     queries: int = 1
-    """Augmented versions of the record whose log-ratios are averaged."""
+    """Augmented versions of the record that are asked about."""
+    over_queries: Literal["mean", "vote"] = "mean"
+    """Mean of their log-ratios, or a vote of the majority on each member of the population."""
+    trim: float = 0.0
+    """Share of the shadow models' probabilities left out at either end; the paper takes 0.2."""
 
     def __post_init__(self) -> None:
         _common.check_positive(
@@ -96,6 +101,10 @@ class RmiaConfig:
                 f"taylor_degree must be even, got {self.taylor_degree}: an odd one can make "
                 "probabilities negative"
             )
+        if self.over_queries not in ("mean", "vote"):
+            raise UsageError(f"over_queries must be mean or vote, got '{self.over_queries}'")
+        if not 0 <= self.trim < 0.5:
+            raise UsageError(f"trim must be at least 0 and below 0.5, got {self.trim}")
         if self.signal == "taylor" and self.queries != 1:
             raise UsageError(f"signal taylor takes one query, got {self.queries}; set queries to 1")
 
@@ -140,15 +149,23 @@ def score(
     records = log_probabilities(observations, config)
     a = config.a
     if config.mode == "offline" and a is None:
-        a = _ratios.tuned_a(records.shadows)
+        a = _ratios.tuned_a(records.shadows, config.trim)
     a = None if config.mode == "online" else a
-    log_ratio = _ratios.log_ratios(records.target, records.shadows, a)
+    log_ratio = _ratios.log_ratios(records.target, records.shadows, a, config.trim)
     if calibration is None or not np.any(~calibration.is_member):
-        return log_ratio
+        if config.over_queries == "vote":
+            raise Inapplicable("a vote of queries needs a population: add an attack that is fitted")
+        return log_ratio.mean(axis=1)
     known = log_probabilities(calibration.observations, config)
-    population = _ratios.log_ratios(known.target, known.shadows, a)[~calibration.is_member]
+    population = _ratios.log_ratios(known.target, known.shadows, a, config.trim)
+    population = population[~calibration.is_member]
+    gap = float(np.log(config.gamma))
+    if config.over_queries == "vote":
+        share = _ratios.share_outvoted(log_ratio, population, gap=gap, strict=config.strict)
+        return _population.without_ties(share, log_ratio.mean(axis=1), len(population))
+    log_ratio, population = log_ratio.mean(axis=1), population.mean(axis=1)
     return _population.share_below_without_ties(
-        log_ratio, population, gap=np.log(config.gamma), strict=config.strict
+        log_ratio, population, gap=gap, strict=config.strict
     )
 
 

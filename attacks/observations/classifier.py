@@ -14,8 +14,9 @@ whole vector: p_y is its logistic function and the loss -log p_y is log(1 + exp(
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
+from attacks.boundary import Effort
 from attacks.observations.base import Request
 
 
@@ -120,6 +121,26 @@ class NoisyCorrectness(Request):
 
 
 @dataclass(frozen=True, slots=True)
+class BoundaryDistance(Request):
+    """(n,) l2 distance to the nearest point of a wrong label that HopSkipJump found; 0 for a
+    record whose own label is wrong. Numbers move, in standard deviations of their column over all
+    records (images: of all pixels); other columns stay.
+    """
+
+    kind: ClassVar[str] = "boundary_distance"
+    iterations: int = 4
+    directions: int = 56
+    searches: int = 12
+    starts: int = 16
+
+    @property
+    def calls(self) -> int:
+        """The record, the starts, and what the search may ask for."""
+        effort = Effort(self.iterations, self.directions, self.searches)
+        return 1 + self.starts + effort.calls
+
+
+@dataclass(frozen=True, slots=True)
 class Trajectory(Request):
     """(n, e + 1) loss of the true class in a student after each epoch of distillation, then in
     the target itself; with checkpoints of the real training, its losses epoch by epoch.
@@ -142,3 +163,54 @@ class ShadowTrajectory(Request):
     def calls(self) -> int:
         """None of the target."""
         return 0
+
+
+class Cells(NamedTuple):
+    """The values that one column of a table can hold."""
+
+    values: tuple[str | float, ...]
+    """(v,) what a model is asked with, one for each cell: a category's text, or a number."""
+    edges: tuple[float, ...] | None = None
+    """(v - 1,) ascending edges of ranges, each closed below; None where a cell is one value."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeCell(Request):
+    """(n,) cell of the record's own value of a column, as integers; -1 if it lies in none."""
+
+    kind: ClassVar[str] = "attribute_cell"
+    column: str
+    values: tuple[str | float, ...]
+    edges: tuple[float, ...] | None = None
+
+    @property
+    def calls(self) -> int:
+        """None: it is what a guess is compared with."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class OtherColumns(Request):
+    """(n, d) `Features` without those that come from one column."""
+
+    kind: ClassVar[str] = "other_columns"
+    column: str
+
+    @property
+    def calls(self) -> int:
+        """None: the attacker knows them."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class CellConfidence(Request):
+    """(n, v) phi of the true class when the column holds each of v values in turn."""
+
+    kind: ClassVar[str] = "cell_confidence"
+    column: str
+    values: tuple[str | float, ...]
+
+    @property
+    def calls(self) -> int:
+        """One for each value."""
+        return len(self.values)

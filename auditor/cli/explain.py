@@ -21,10 +21,11 @@ def explain(
     """
     from attacks.manifest import Capabilities, ClassifierCapabilities, DiffusionCapabilities
     from attacks.observations import calls_per_record
-    from attacks.registry import all_attacks, attack
+    from attacks.registry import all_attacks, attack, attribute_attack
 
-    by_id = {found.MANIFEST.id.lower(): found for found in all_attacks()}
-    found = by_id.get(name.lower()) or attack(name)
+    other = attribute_attack()
+    by_id = {found.MANIFEST.id.lower(): found for found in (*all_attacks(), other)}
+    found = by_id.get(name.lower()) or (other if name == other.MANIFEST.name else attack(name))
     m = found.MANIFEST
     usual: dict[str, tuple[Capabilities, str]] = {
         "diffusion": (
@@ -39,7 +40,11 @@ def explain(
     stdout.print(plain(inspect.cleandoc(found.__doc__ or "")))
     stdout.print(f"\n[bold]Goal[/]      {m.goal}")
     stdout.print(f"[bold]Access[/]    {m.access.value}")
-    stdout.print(f"[bold]Calls[/]     {calls_per_record(found.requests(config))} a record, alone")
+    if m.kind == "membership":
+        calls = f"{calls_per_record(found.requests(config))} a record, alone"
+    else:
+        calls = "one a record for each value that is tried"
+    stdout.print(f"[bold]Calls[/]     {calls}")
     stdout.print(f"[bold]Sources[/]   {', '.join(m.references)}")
     stdout.print(f"[bold]Tags[/]      {', '.join(m.tags)}")
     if not dataclasses.fields(config):

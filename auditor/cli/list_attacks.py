@@ -24,18 +24,19 @@ def list_attacks(
     import dataclasses
     import json
 
-    from attacks.registry import all_attacks, broken_attacks
+    from attacks.registry import broken_attacks, manifests
 
     if methods:
         _list_methods(as_json=as_json)
         return
-    manifests = [found.MANIFEST for found in all_attacks()]
+    known = manifests()
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(m) for m in manifests], indent=2))
+        typer.echo(json.dumps([dataclasses.asdict(m) for m in known], indent=2))
         return
     table = Table("id", "name", "attack", "target", "access", "runs", box=None, pad_edge=False)
-    for m in manifests:
+    for m in known:
         when = "by default" if m.tier.value == "default" else "when named"
+        when = when if m.kind == "membership" else "with --sensitive"
         table.add_row(
             m.id,
             m.name,

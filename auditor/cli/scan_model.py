@@ -66,6 +66,10 @@ def scan_model(
     factory: Annotated[
         str | None, typer.Option(help="Classifiers: module:function, builds the torch module.")
     ] = None,
+    sensitive: Annotated[
+        list[str] | None,
+        typer.Option(help="Classifiers: a column that attribute inference guesses; repeatable."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a long scan.")] = False,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Read pickled weights (weights only).")
@@ -106,6 +110,7 @@ def scan_model(
         train=train,
         shadows=shadows,
         factory=factory,
+        sensitive=tuple(sensitive or ()),
     )
     shown = progress(quiet=quiet or as_json)
     try:

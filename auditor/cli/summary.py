@@ -31,12 +31,26 @@ def print_summary(result: ScanResult, *, quiet: bool = False) -> None:
     for control in record.controls:
         stdout.print(f"  {control.status.value:8} {plain(control.name)}: {plain(control.summary)}")
     _print_named(result)
+    _print_attributes(result)
     for skipped in record.inapplicable:
         stdout.print(f"  not run  {plain(skipped.attack)}: {plain(skipped.reason)}")
     stdout.print("\n[bold]Files[/]")
     for path in result.paths.values():
         stdout.print(f"  {plain(path)}")
     stdout.print(f"\n[bold]Not tested:[/] {plain(verdict.untested)}")
+
+
+def _print_attributes(result: ScanResult) -> None:
+    from reports import text
+
+    for found in result.record.attributes:
+        gain, leak = found.advantage_members, found.leak
+        stdout.print(
+            f"\n[bold]Attribute inference[/] of {plain(found.column)}: attack minus imputation on "
+            f"members {text.decimal(gain.value)} ({text.interval(gain.low, gain.high)}), beyond "
+            f"nonmembers {text.decimal(leak.value)} ({text.interval(leak.low, leak.high)}); "
+            + ("a leak is shown" if found.is_shown else "no leak is shown")
+        )
 
 
 def _print_named(result: ScanResult) -> None:

@@ -33,12 +33,23 @@ from auditor.controls.classifier import run_controls
 from auditor.controls.positive import DOSES
 from auditor.controls.suite import Controls
 from auditor.families import classifier_sections as made
+from auditor.families.attributes import (
+    NAME,
+    Hidden,
+    attribute_findings,
+    hidden_columns,
+    sensitive_columns,
+)
+from auditor.observe.augment import MOST_QUERIES, augmented
+from auditor.observe.boundary import has_numbers
 from auditor.observe.cache import Cache, default_cache, shard_key
 from auditor.observe.classifier import ClassifierObserver
-from auditor.observe.plan import make_plan
+from auditor.observe.plan import Plan, make_plan
 from auditor.policy import Policy, load_policy, preset_policy
 from auditor.prepare import (
+    CALIBRATION_SHARE,
     Expense,
+    Inferred,
     Observed,
     PreparedScan,
     ScanOptions,
@@ -64,6 +75,7 @@ from auditor.shadows import (
     train_shadows,
 )
 from auditor.shadows.halves import check_even
+from auditor.shadows.pool import version_id
 from auditor.shadows.store import VERSION
 from auditor.targets.classifier import (
     PREDICTIONS,
@@ -99,6 +111,8 @@ class ClassifierScan(PreparedScan):
     recipe: Recipe | None = None
     """How models like the target are trained; None if nobody said."""
     n_shadows: int = 0
+    hidden: tuple[Hidden, ...] = ()
+    """Columns that attribute inference guesses."""
     progress: Progress = dataclasses.field(default_factory=Progress)
 
     @cached_property
@@ -128,16 +142,23 @@ class ClassifierScan(PreparedScan):
 
     @cached_property
     def pool(self) -> Pool:
-        """Every record that is evaluated or calibrated on: what shadow models are drawn from."""
+        """Every record that is evaluated or calibrated on: what shadow models are drawn from.
+
+        Augmented versions come behind them: shadow models are asked about these, not trained on.
+        """
         records = (*self.evaluated, *self.calibration)
         positions = [record.position for record in records]
         subjects = [record.subject or record.id for record in records]
+        features, n_queries = self.features.inputs(positions), shadow_queries(self.plan)
+        if n_queries > 1:
+            features = np.concatenate([augmented(features, i) for i in range(n_queries)])
         return Pool(
-            record_ids=[record.id for record in records],
-            features=self.features.inputs(positions),
-            classes=self.classes[positions],
+            record_ids=[version_id(r.id, i) for i in range(n_queries) for r in records],
+            features=features,
+            classes=np.tile(self.classes[positions], n_queries),
             n_classes=self.target.capabilities.n_classes,
-            groups=subjects if any(record.subject for record in records) else None,
+            groups=subjects * n_queries if any(record.subject for record in records) else None,
+            n_asked=(n_queries - 1) * len(records),
         )
 
     @cached_property
@@ -227,6 +248,7 @@ class ClassifierScan(PreparedScan):
             words.append(f"--shadows {self.n_shadows}")
         if self.options.factory is not None:
             words.append(f"--factory {shlex.quote(self.options.factory)}")
+        words += [f"--sensitive {shlex.quote(hidden.column)}" for hidden in self.hidden]
         return words
 
     def describe_target(self, observed: Observed) -> schema.Target:
@@ -254,6 +276,13 @@ class ClassifierScan(PreparedScan):
             ),
         )
 
+    def infer_attributes(self, observed: Observed, progress: Progress) -> Inferred:
+        """What the model gives away about the columns that were named."""
+        if not self.hidden:
+            return Inferred()
+        with self.timed("attribute inference"):
+            return attribute_findings(self, observed, progress)
+
     def sections(self, observed: Observed) -> dict[str, Any]:
         """Exposure by class, and how the attacks grow with the number of shadow models."""
         found: dict[str, Any] = {"by_class": made.by_class(observed)}
@@ -270,7 +299,8 @@ class ClassifierScan(PreparedScan):
 
     def expense(self) -> Expense:
         """Calls of the target, and the training of shadow models and copies by a timed pair."""
-        n_calls = (len(self.evaluated) + len(self.calibration)) * self.plan.calls_per_record
+        per_record = self.plan.calls_per_record + sum(hidden.calls for hidden in self.hidden)
+        n_calls = (len(self.evaluated) + len(self.calibration)) * per_record
         seconds = self._seconds_per_call() * n_calls
         if self.recipe is not None and self.n_shadows:
             seconds += self._train(2).seconds / 2 * (self.n_shadows + 2 * len(DOSES))
@@ -339,6 +369,7 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
     policy = load_policy(options.policy) if options.policy else preset_policy("default")
     config = load_config(options.config)
     names = chosen_attacks(options.attacks, config, "classifier")
+    sensitive = sensitive_columns(options.sensitive, config)
     check_out(options.out)
     recipe = None if options.train is None else load_recipe(options.train)
     with timed(seconds, "read records"):
@@ -346,7 +377,7 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
             options.members,
             options.nonmembers,
             options=config.records,
-            calibration_share=calibration_share(names),
+            calibration_share=CALIBRATION_SHARE if sensitive else calibration_share(names),
             limit=options.limit,
             seed=options.seed,
             predictions="columns" if options.model == PREDICTIONS else None,
@@ -362,10 +393,15 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
             "the columns that the model was trained on, or leave --train out"
         )
     n_shadows = _n_shadows(options, recipe)
-    target.capabilities = dataclasses.replace(target.capabilities, n_shadows=n_shadows)
-    plan = make_plan(names, target.capabilities, config.attack_options)
+    target.capabilities = dataclasses.replace(
+        target.capabilities, n_shadows=n_shadows, has_numbers=has_numbers(splits.table)
+    )
+    settings = {name: own for name, own in config.attack_options.items() if name != NAME}
+    plan = make_plan(names, target.capabilities, settings)
     check_plan(plan)
-    if not plan.is_fitted:
+    check_queries(plan, splits.table)
+    hidden = hidden_columns(sensitive, splits, config, target.capabilities)
+    if not plan.is_fitted and not hidden:
         splits = without_calibration(splits)
     if not any(isinstance(r, ShadowConfidence | ShadowKeep | ShadowLogits) for r in plan.requests):
         n_shadows = 0
@@ -381,10 +417,28 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
         seconds=seconds,
         recipe=recipe,
         n_shadows=n_shadows,
+        hidden=hidden,
         progress=progress,
     )
     _ = scan.classes  # labels that the model does not know are found before any work is done
     return scan
+
+
+def shadow_queries(plan: Plan) -> int:
+    """Versions of a record that shadow models are asked about, the record included."""
+    asked = [r.queries for r in plan.requests if isinstance(r, ShadowConfidence)]
+    return max([1, *asked])
+
+
+def check_queries(plan: Plan, table: Table) -> None:
+    """Refuse augmented versions of records that have none, and more than there are."""
+    asked = [r.queries for r in plan.requests if isinstance(r, Logits | ShadowConfidence)]
+    most = MOST_QUERIES if table.is_pictures and table.predictions is None else 1
+    if max(asked, default=1) > most:
+        raise UsageError(
+            f"{max(asked)} queries were asked for, and these records have {most} "
+            "(pictures: as they are, mirrored, shifted by a pixel); lower `queries`"
+        )
 
 
 def _open(

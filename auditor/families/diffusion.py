@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from attacks.errors import TargetError
+from attacks.errors import TargetError, UsageError
 from attacks.manifest import DiffusionCapabilities
 from attacks.observations import NoiseError, Observations, default_condition
 from attacks.results import CurvePoint
@@ -186,9 +186,11 @@ def prepare(options: ScanOptions, progress: Progress) -> DiffusionScan:
     """Read policy, configuration, records and model, and plan the pass over them."""
     started = datetime.now(UTC)
     seconds: dict[str, float] = {}
-    refuse_options(options, "diffusion model", ("train", "shadows", "factory"))
+    refuse_options(options, "diffusion model", ("train", "shadows", "factory", "sensitive"))
     policy = load_policy(options.policy) if options.policy else preset_policy("default")
     config = load_config(options.config)
+    if config.sensitive:
+        raise UsageError("`sensitive` does not apply to a diffusion model; leave it out")
     names = chosen_attacks(options.attacks, config, "diffusion")
     check_out(options.out)
     with timed(seconds, "read records"):

@@ -14,11 +14,16 @@ from numpy.typing import NDArray
 
 from attacks.errors import InternalError, TargetError
 from attacks.observations import (
+    AttributeCell,
+    BoundaryDistance,
+    CellConfidence,
+    Cells,
     Classes,
     Features,
     Logits,
     NoisyCorrectness,
     Observations,
+    OtherColumns,
     Request,
     ShadowConfidence,
     ShadowKeep,
@@ -27,12 +32,16 @@ from attacks.observations import (
 )
 from attacks.protocols import Classifier
 from attacks.signals import phi
+from auditor.observe.attribute import other_columns, own_cells, with_value
+from auditor.observe.augment import augmented
+from auditor.observe.boundary import distances
 from auditor.observe.cache import Cache, shard_key
 from auditor.observe.noise import noise
 from auditor.observe.perturb import draws_per_record, perturbed
 from auditor.observe.usage import Usage
 from auditor.records.rows import RowRecord, Table
 from auditor.shadows import ShadowSet
+from auditor.shadows.pool import version_id
 
 CHUNK = 65_536
 """Shadow answers (records times models) whose confidences are computed at once."""
@@ -69,7 +78,12 @@ class ClassifierObserver:
             return self._true_classes(records)
         if isinstance(request, Features):
             return self.table.encoded(positions)
-        if isinstance(request, Logits | NoisyCorrectness):
+        if isinstance(request, AttributeCell):
+            cells = Cells(request.values, request.edges)
+            return own_cells(self.table, request.column, cells, positions)
+        if isinstance(request, OtherColumns):
+            return other_columns(self.table, request.column, positions)
+        if isinstance(request, Logits | NoisyCorrectness | CellConfidence | BoundaryDistance):
             return self._ask(records, positions, request)
         if self.shadows is None:
             raise InternalError(f"{request.kind} was asked for, and there are no shadow models")
@@ -79,7 +93,12 @@ class ClassifierObserver:
         if isinstance(request, ShadowLogits):
             return np.ascontiguousarray(self.shadows.logits[:, rows].transpose(1, 0, 2))
         if isinstance(request, ShadowConfidence):
-            return self._shadow_confidence(rows, self._true_classes(records), request.temperature)
+            true = self._true_classes(records)
+            answers = [
+                self._shadow_confidence(self._rows(records, i), true, request.temperature)
+                for i in range(request.queries)
+            ]
+            return np.concatenate(answers, axis=2)
         raise InternalError(f"a classifier cannot answer {request.kind}")
 
     def _ask(
@@ -97,8 +116,16 @@ class ClassifierObserver:
         answer: NDArray
         if isinstance(request, NoisyCorrectness):
             answer = self._noisy_correctness(records, positions, request)
+        elif isinstance(request, BoundaryDistance):
+            true = self._true_classes(records)
+            answer = distances(self.table, records, true, self._labels, request, self.seed)
+        elif isinstance(request, CellConfidence):
+            answer = self._cell_confidence(records, positions, request)
         else:
-            answer = self._logits(self.table.inputs(positions))[:, None, :]
+            assert isinstance(request, Logits)
+            inputs = self.table.inputs(positions)
+            versions = [augmented(inputs, i) if i else inputs for i in range(request.queries)]
+            answer = np.stack([self._logits(version) for version in versions], axis=1)
         self.cache.store(request, shard, answer)
         return answer
 
@@ -113,6 +140,9 @@ class ClassifierObserver:
             )
         return found
 
+    def _labels(self, inputs: Any) -> NDArray[np.int64]:
+        return self._logits(inputs).argmax(axis=1)
+
     def _noisy_correctness(
         self, records: Sequence[RowRecord], positions: NDArray[np.int64], request: NoisyCorrectness
     ) -> NDArray[np.bool_]:
@@ -123,6 +153,13 @@ class ClassifierObserver:
             noisy = perturbed(self.table, positions, draws, request.sigma, request.flip)
             columns.append(self._logits(noisy).argmax(axis=1) == true)
         return np.stack(columns, axis=1)
+
+    def _cell_confidence(
+        self, records: Sequence[RowRecord], positions: NDArray[np.int64], request: CellConfidence
+    ) -> NDArray[np.float64]:
+        true = self._true_classes(records)
+        asked = (with_value(self.table, request.column, v, positions) for v in request.values)
+        return np.stack([phi(self._logits(inputs), true) for inputs in asked], axis=1)
 
     def _shadow_confidence(
         self, rows: NDArray[np.int64], classes: NDArray[np.int64], temperature: float
@@ -142,11 +179,11 @@ class ClassifierObserver:
         given = [self.relabelled.get(r.id, int(c)) for r, c in zip(records, own, strict=True)]
         return np.array(given, dtype=np.int64)
 
-    def _rows(self, records: Sequence[RowRecord]) -> NDArray[np.int64]:
-        """Where records lie in the pool of the shadow models."""
+    def _rows(self, records: Sequence[RowRecord], query: int = 0) -> NDArray[np.int64]:
+        """Where records, or one augmented version of them, lie in the pool of the shadow models."""
         assert self.shadows is not None
         place = {name: i for i, name in enumerate(self.shadows.record_ids)}
         ids = [
             record.id.partition(":")[0] for record in records
         ]  # without the mark of a relabelling
-        return np.array([place[name] for name in ids], dtype=np.int64)
+        return np.array([place[version_id(name, query)] for name in ids], dtype=np.int64)

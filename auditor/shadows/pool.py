@@ -75,6 +75,11 @@ class Pool:
         return len(self.record_ids) - self.n_asked
 
 
+def version_id(record_id: str, query: int) -> str:
+    """Id under which an augmented version of a record is asked about; 0 is the record itself."""
+    return f"{record_id}#{query}" if query else record_id
+
+
 def _of_features(features: NDArray[Any] | DataFrame) -> str:
     if isinstance(features, np.ndarray) and not features.dtype.hasobject:
         return described(features)

@@ -85,7 +85,9 @@ def _charts(record: AuditRecord, points: int) -> dict[str, Any]:
 
 
 def _citations(record: AuditRecord) -> tuple[crosswalk.Citation, ...]:
-    kinds = dict.fromkeys(finding.kind for finding in record.findings) or {"membership": None}
+    found = [finding.kind for finding in record.findings]
+    found += [finding.kind for finding in record.attributes]
+    kinds = dict.fromkeys(found or ["membership"])
     return tuple(row for kind in kinds for row in crosswalk.citations(kind))
 
 

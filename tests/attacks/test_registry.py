@@ -58,9 +58,10 @@ CALLS = {
     "label_only": 17,
     "trajectory": 1,
     "risk_score": 1,
+    "boundary": 325,
 }
-LABELS_ONLY = ["gap", "label_only"]
-NO_SHADOWS = ["yeom", "gap", "entropy", "mentr", "attack_p", "quantile", "label_only"]
+LABELS_ONLY = ["gap", "label_only", "boundary"]
+NO_SHADOWS = ["yeom", "gap", "entropy", "mentr", "attack_p", "quantile", "label_only", "boundary"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -151,7 +152,7 @@ def test_a_classifier_that_lacks_something_is_refused_with_a_reason(name):
         assert without_shadows == "needs shadow models; name a recipe with --train"
         assert "pair of shadow models" in reason(n_shadows=1)
     saved = reason(can_be_queried=False, n_queries=1)
-    assert "saved predictions" in saved if name == "label_only" else saved is None
+    assert "saved predictions" in saved if name in ("label_only", "boundary") else saved is None
     no_student = reason(has_trajectory=False)
     assert "distilled" in no_student if name == "trajectory" else no_student is None
 
@@ -368,3 +369,14 @@ def test_values_of_every_plain_type():
     assert config == Config(True, "x", 1.0)
     with pytest.raises(UsageError, match="true or false, got 1"):
         configured(Config(), {"flag": 1})
+
+
+def test_attribute_inference_is_listed_but_gives_no_score():
+    manifest = registry.manifests()[-1]
+    assert (manifest.id, manifest.name, manifest.kind) == ("ATT001", "attribute", "attribute")
+    text = registry.attribute_attack().__doc__
+    assert all(reference in text for reference in manifest.references)
+    assert all(part in text for part in ("Idea:", "Cost:", "Invalid when:"))
+    assert "attribute" not in registry.names("classifier")
+    with pytest.raises(UsageError, match="name the column to guess with --sensitive"):
+        registry.attack("attribute")

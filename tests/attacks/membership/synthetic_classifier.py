@@ -8,6 +8,7 @@ import numpy as np
 
 from attacks.manifest import ClassifierCapabilities
 from attacks.observations import (
+    BoundaryDistance,
     Classes,
     Features,
     Logits,
@@ -23,6 +24,7 @@ from attacks.observations import (
 N_CLASSES = 4
 N_SHADOWS = 8
 REQUESTS = (
+    BoundaryDistance,
     Classes,
     Features,
     Logits,
@@ -108,6 +110,8 @@ def observe(
             case NoisyCorrectness(repetitions=repetitions):
                 noisy = rng.random((n, repetitions)) < np.where(is_memorised, 0.99, 0.3)[:, None]
                 return np.column_stack([is_memorised, noisy]).astype(bool)
+            case BoundaryDistance():
+                return np.exp(phi(is_memorised) / 4)
             case Trajectory(epochs=epochs):
                 return trajectory(is_memorised, epochs)
             case ShadowTrajectory(epochs=epochs):

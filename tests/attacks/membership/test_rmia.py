@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attacks import signals
-from attacks.errors import DataError, UsageError
+from attacks.errors import DataError, Inapplicable, UsageError
 from attacks.membership import _ratios, rmia
 from attacks.membership._classifier import Shadows
 from attacks.observations import (
@@ -293,4 +293,65 @@ def test_a_record_without_out_models_is_an_error():
 )
 def test_refuses_a_wrong_configuration(options, message):
     with pytest.raises(UsageError, match=message):
+        rmia.RmiaConfig(**options)
+
+
+@given(seed=SEEDS, n=SIZES, q=st.integers(1, 5), strict=st.booleans())
+def test_the_vote_equals_an_obvious_loop(seed, n, q, strict):
+    rng = np.random.default_rng(seed)
+    ratios, population = rng.integers(-2, 3, (n, q)) / 2, rng.integers(-2, 3, (6, q)) / 2
+    found = _ratios.share_outvoted(ratios, population, gap=0.5, strict=strict)
+    for i in range(n):
+        n_beaten = 0
+        for z in population:
+            apart = ratios[i] - z
+            votes = sum(a > 0.5 if strict else a >= 0.5 for a in apart)
+            n_beaten += votes > q / 2
+        assert found[i] == n_beaten / 6
+
+
+def test_with_one_query_the_vote_is_the_mean():
+    observations, part = rows_and_part()
+    scores = [
+        rmia.score(observations, dataclasses.replace(ONLINE, over_queries=how), part)
+        for how in ("mean", "vote")
+    ]
+    np.testing.assert_allclose(scores[0], scores[1])
+
+
+def test_a_vote_with_several_queries_finds_the_planted():
+    config = dataclasses.replace(ONLINE, over_queries="vote", queries=3, trim=0.2)
+    rng = np.random.default_rng(0)
+    observations = observe(rmia.requests(config), 30, rng, np.arange(5))
+    part = calibration(rmia.requests(config), rng)
+    scores = rmia.score(observations, config, part)
+    assert scores[:5].min() > scores[5:].max()
+    with pytest.raises(Inapplicable, match="needs a population"):
+        rmia.score(observations, config)
+
+
+def rows_and_part():
+    rng = np.random.default_rng(1)
+    return observe(rmia.requests(ONLINE), 25, rng, np.arange(4)), calibration(
+        rmia.requests(ONLINE), rng
+    )
+
+
+@given(seed=SEEDS, n=SIZES, m=st.integers(1, 12), trim=st.sampled_from([0.0, 0.1, 0.2, 0.4]))
+def test_the_trimmed_mean_equals_an_obvious_loop(seed, n, m, trim):
+    rng = np.random.default_rng(seed)
+    log_p = np.log(rng.uniform(0.01, 1, (n, m, 2)))
+    mask = rng.random((n, m)) < 0.7
+    mask[:, 0] = True
+    found = _ratios.log_mean(log_p, mask, trim)
+    for i in range(n):
+        for j in range(2):
+            own = sorted(np.exp(log_p[i, mask[i], j]))
+            cut = int(trim * len(own) + 1e-9)
+            assert found[i, j] == pytest.approx(np.log(np.mean(own[cut : len(own) - cut])))
+
+
+@pytest.mark.parametrize("options", [{"trim": 0.5}, {"trim": -0.1}, {"over_queries": "median"}])
+def test_refuses_a_wrong_vote_or_trim(options):
+    with pytest.raises(UsageError):
         rmia.RmiaConfig(**options)

@@ -360,3 +360,17 @@ def test_the_record_can_be_read_and_rendered_again(forest_scan: ScanResult) -> N
     assert "Exposure by class" in page
     assert 'id="shadows"' in page
     assert json.loads(render_text(record, "sarif"))["version"] == "2.1.0"
+
+
+def test_the_boundary_distance_runs_on_labels_alone(digits_tables: Digits) -> None:
+    path = digits_tables.forest("boundary", 0, N_MEMBERS)
+    config = digits_tables.root / "boundary.yaml"
+    config.write_text(
+        "attack_options: {boundary: {iterations: 1, directions: 8, searches: 6, starts: 4}}"
+    )
+    changes = {"attacks": ("gap", "boundary"), "shadows": 0, "limit": 60, "config": config}
+    result = scan_model(options_of(digits_tables, path, "boundary-audit", **changes))
+    by_name = {finding.attack: finding for finding in result.record.findings}
+    assert by_name["boundary"].access == "black-box"
+    assert by_name["boundary"].cost.calls_alone == 1 + 4 + 6 + 1 * (8 + 6 + 6)
+    assert by_name["boundary"].auc.value > 0.5
