@@ -61,7 +61,7 @@ def look_ahead(options: ImageScanOptions) -> ImageOutlook:
     encoder.embed(pictures)
     embedding = (time.perf_counter() - began) / len(pictures)
     began = time.perf_counter()
-    candidates = [Prepared.of(p, is_candidate=True) for p in pictures]
+    candidates = [Prepared.of(p) for p in pictures]
     best_match(Prepared.of(pictures[0]), candidates)
     verifying = (time.perf_counter() - began) / len(pictures) * 2 * CANDIDATES
     n_matched = n_generated + n_background + N_CONTROL

@@ -21,8 +21,8 @@ from auditor.records import Record
 
 CANDIDATES = 10
 """Training records that are verified by pixels, for each picture and for its mirror image."""
-MOST_PREPARED = 1000
-"""Training pictures that are kept in memory, ready to be compared (0.3 MB each)."""
+MOST_PREPARED = 600
+"""Training pictures that are kept in memory, ready to be compared (0.25 MB each)."""
 _MIRROR = Image.Transpose.FLIP_LEFT_RIGHT
 
 
@@ -156,7 +156,7 @@ class Matcher:
         if position in self._prepared:
             self._prepared.move_to_end(position)
             return self._prepared[position]
-        prepared = Prepared.of(self.training[position].open(), is_candidate=True)
+        prepared = Prepared.of(self.training[position].open())
         self._prepared[position] = prepared
         if len(self._prepared) > MOST_PREPARED:
             self._prepared.popitem(last=False)

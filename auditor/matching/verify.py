@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +35,7 @@ GOOD_ENOUGH = 0.02
 """Distance below which no crop is tried."""
 HOPELESS = 0.15
 """Coarse rms above which a crop is not refined."""
-MOST_REFINED = 3
+MOST_REFINED = 2
 """Crops, over all candidates, that are refined."""
 _STEPS = (0.02, 0.02, 0.01, 0.01, 0.005)
 _MOVES = (
@@ -57,18 +58,17 @@ class Verified(NamedTuple):
 
 
 class _Box(NamedTuple):
-    """A crop of the canvas, in shares of its side."""
+    """A crop of a square picture, in shares of its side."""
 
     left: float
     top: float
     width: float
     height: float
 
-    @property
-    def pixels(self) -> tuple[float, float, float, float]:
-        """Left, upper, right and lower edge on the canvas."""
+    def on(self, side: int) -> tuple[float, float, float, float]:
+        """Left, upper, right and lower edge in a picture with sides of so many pixels."""
         edges = (self.left, self.top, self.left + self.width, self.top + self.height)
-        left, top, right, bottom = (min(max(edge, 0.0), 1.0) * CANVAS for edge in edges)
+        left, top, right, bottom = (min(max(edge, 0.0), 1.0) * side for edge in edges)
         return left, top, right, bottom
 
     def is_allowed(self) -> bool:
@@ -77,14 +77,20 @@ class _Box(NamedTuple):
         return min(sides) >= -1e-9 and min(self.width, self.height) >= SMALLEST_CROP - 1e-9
 
 
-_BOXES = tuple(
-    _Box(x * (1 - size), y * (1 - size), size, size)
-    for size in (0.95, 0.9, 0.85, 0.8)
-    for x, y in itertools.product((0.0, 0.25, 0.5, 0.75, 1.0), repeat=2)
-)
+def _grid() -> tuple[_Box, ...]:
+    """Crops of four sizes, their edges 5 % of a side apart."""
+    boxes = []
+    for steps in (1, 2, 3, 4):
+        size = 1 - 0.05 * steps
+        edges = [0.05 * i for i in range(steps + 1)]
+        boxes += [_Box(left, top, size, size) for left, top in itertools.product(edges, repeat=2)]
+    return tuple(boxes)
 
 
-@dataclass(frozen=True, slots=True)
+_BOXES = _grid()
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A picture in the sizes that are compared."""
 
@@ -94,29 +100,28 @@ class Prepared:
     """(COARSE, COARSE, 3) in [0, 1]."""
     canvas: Image.Image
     """CANVAS pixels a side."""
-    crops: NDArray[np.uint8] | None
-    """(b, COARSE, COARSE, 3) every crop of the grid; None for a generation."""
 
     @classmethod
-    def of(cls, picture: Image.Image, *, is_candidate: bool = False) -> Prepared:
+    def of(cls, picture: Image.Image) -> Prepared:
         """Prepare an RGB picture; sides are made equal by squashing."""
         canvas = picture.resize((CANVAS, CANVAS), _FILTER)
-        crops = None
-        if is_candidate:
-            size = (COARSE, COARSE)
-            cut = [np.asarray(canvas.resize(size, _FILTER, box=box.pixels)) for box in _BOXES]
-            crops = np.stack(cut)
-        return cls(_unit(picture, SIDE), _unit(picture, COARSE), canvas, crops)
+        return cls(_unit(picture, SIDE), _unit(picture, COARSE), canvas)
+
+    @cached_property
+    def crops(self) -> NDArray[np.float32]:
+        """(b, COARSE * COARSE * 3) every crop of the grid, in [0, 1]."""
+        small = self.canvas.resize((SIDE, SIDE), _FILTER)
+        return np.stack([_unit(small, COARSE, box).ravel() for box in _BOXES])
 
 
 def _unit(picture: Image.Image, side: int, box: _Box | None = None) -> NDArray[np.float32]:
-    where = None if box is None else box.pixels
+    where = None if box is None else box.on(picture.width)
     resized = picture.resize((side, side), _FILTER, box=where)
     return np.asarray(resized, dtype=np.float32) / np.float32(255)
 
 
 def best_match(generated: Prepared, candidates: Sequence[Prepared]) -> Verified:
-    """The candidate, prepared as such, at the smallest tiled distance over all placements.
+    """The candidate at the smallest tiled distance over all placements.
 
     There must be at least one. Of equal distances the earlier candidate and simpler placement win.
     """
@@ -125,20 +130,17 @@ def best_match(generated: Prepared, candidates: Sequence[Prepared]) -> Verified:
         ("mirrored", generated.full[:, ::-1], generated.coarse[:, ::-1]),
     ]
     best = Verified(0, np.inf, "")
-    places: list[tuple[float, int, int, int]] = []
-    for i, candidate in enumerate(candidates):
-        assert candidate.crops is not None
-        crops = candidate.crops.reshape(len(_BOXES), -1).astype(np.float32) / np.float32(255)
-        for v, (name, full, coarse) in enumerate(views):
-            distance = _tile_maximum(full, candidate.full)
-            if distance < best.distance:
-                best = Verified(i, distance, name or "as it is")
-            error = crops - coarse.reshape(1, -1)
-            errors = np.einsum("bd,bd->b", error, error) / error.shape[1]
-            b = int(errors.argmin())
-            places.append((float(errors[b]), i, v, b))
+    for (i, candidate), (name, full, _) in itertools.product(enumerate(candidates), views):
+        distance = _tile_maximum(full, candidate.full)
+        if distance < best.distance:
+            best = Verified(i, distance, name or "as it is")
     if best.distance <= GOOD_ENOUGH:
         return best
+    coarse = np.stack([one.ravel() for _, _, one in views])
+    places: list[tuple[float, int, int, int]] = []
+    for i, candidate in enumerate(candidates):
+        errors = _mean_squares(coarse, candidate.crops)
+        places += [(float(e.min()), i, v, int(e.argmin())) for v, e in enumerate(errors)]
     for rough, i, v, b in sorted(places)[:MOST_REFINED]:
         if rough <= HOPELESS**2:
             name, full, _ = views[v]
@@ -146,6 +148,12 @@ def best_match(generated: Prepared, candidates: Sequence[Prepared]) -> Verified:
             if distance < best.distance:
                 best = Verified(i, distance, f"{name} and cropped" if name else "cropped")
     return best
+
+
+def _mean_squares(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, m) mean squared differences of (n, d) and (m, d) rows; good to about 1e-6."""
+    squares = np.einsum("nd,nd->n", a, a)[:, None] + np.einsum("md,md->m", b, b)
+    return np.maximum(squares - 2 * a @ b.T, 0) / np.float32(a.shape[1])
 
 
 def _refined(full: NDArray[np.float32], canvas: Image.Image, box: _Box) -> float:
