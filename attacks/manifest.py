@@ -42,16 +42,14 @@ class Manifest:
     """Papers, as `arXiv:...`."""
     family: str = "diffusion"
     """Family of targets that it attacks."""
-    kind: Literal["membership", "extraction"] = "membership"
-    """What it gives: a score for every record, or records that came out of the target."""
     tier: Tier = Tier.DEFAULT
     """Whether a scan runs it unasked."""
     fitted: bool = False
     """True when it is fitted on the calibration part of the records."""
     higher_is_member: bool = True
     """Always true: a higher score means more likely a member."""
-    kind: str = "membership"
-    """Kind of finding: `membership`, or `attribute`, which gives no score for membership."""
+    kind: Literal["membership", "attribute", "extraction"] = "membership"
+    """Kind of finding; only `membership` gives a score for every record."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,18 @@ BUILT_IN = {
 }
 """Name on the command line -> module, in the order of their ids."""
 
-ATTRIBUTE = "attacks.attributes.attribute"
-"""Attribute inference: no membership score, so no `Attack`; it runs where a column is named."""
+OTHERS = {
+    "attribute": "attacks.attributes.attribute",
+    "extraction": "attacks.extraction.generate_and_filter",
+}
+"""Attacks without a score for membership: no `Attack`, and run by the scan in ways of their own."""
+
+
+HOW_ASKED = {
+    "attribute": "name the column to guess with --sensitive",
+    "extraction": "it runs on diffusion models",
+}
+"""How an attack of `OTHERS` is asked for."""
 
 
 class Attack(Protocol):
@@ -102,10 +112,8 @@ def attack(name: str) -> Attack:
         return cast(Attack, importlib.import_module(BUILT_IN[name]))
     if name in _entry_points():
         return _load(_entry_points()[name])
-    if name == attribute_attack().MANIFEST.name:
-        raise UsageError(
-            f"'{name}' gives no score for membership; name the column to guess with --sensitive"
-        )
+    if name in OTHERS:
+        raise UsageError(f"'{name}' gives no score for membership; {HOW_ASKED[name]}")
     raise UsageError(f"unknown attack '{name}'; {did_you_mean(name, names())}")
 
 
@@ -116,14 +124,14 @@ def all_attacks() -> tuple[Attack, ...]:
 
 
 def manifests() -> tuple[Manifest, ...]:
-    """The labels of everything that can be run, attribute inference last."""
+    """The labels of everything that can be run, attacks without a membership score last."""
     found = [module.MANIFEST for module in all_attacks()]
-    return (*found, attribute_attack().MANIFEST)
+    return (*found, *(other_attack(name).MANIFEST for name in OTHERS))
 
 
-def attribute_attack() -> Any:
-    """The module of attribute inference."""
-    return importlib.import_module(ATTRIBUTE)
+def other_attack(name: str) -> Any:
+    """The module of an attack of `OTHERS`."""
+    return importlib.import_module(OTHERS[name])
 
 
 def broken_attacks() -> dict[str, str]:

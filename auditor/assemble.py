@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from attacks.extraction.generation import GenerationFinding
 from attacks.results import AttributeFinding, PlannedAttack
 from auditor import __version__
 from auditor.coverage import coverage
@@ -23,7 +24,6 @@ from auditor.records import Record
 from reports import record as schema
 
 if TYPE_CHECKING:
-    from auditor.controls.suite import Controls
     from auditor.prepare import Observed, PreparedScan
 
 VERSIONED = ("torch", "diffusers", "transformers", "numpy", "scipy", "scikit-learn", "pyarrow")
@@ -32,10 +32,11 @@ VERSIONED = ("torch", "diffusers", "transformers", "numpy", "scipy", "scikit-lea
 def assemble(
     scan: PreparedScan,
     judgement: Judgement,
-    controls: Controls,
     observed: Observed,
     inapplicable: tuple[PlannedAttack, ...],
+    *,
     attributes: tuple[AttributeFinding, ...] = (),
+    extraction: GenerationFinding | None = None,
 ) -> schema.AuditRecord:
     """The record of an audit, before its score files are written."""
     policy = scan.policy
@@ -72,8 +73,9 @@ def assemble(
         inapplicable=inapplicable,
         **scan.sections(observed),
         attributes=attributes,
+        extraction=extraction,
         rules=judgement.rules,
-        coverage=coverage(findings, attributes),
+        coverage=coverage(findings, attributes, extraction),
         manifest=schema.Manifest(inputs=_inputs(scan), files={}),
     )
 
@@ -86,7 +88,7 @@ def command_line(scan: PreparedScan) -> str:
         value = getattr(o, flag)
         if value is not None:
             words.append(f"--{flag} {shlex.quote(Path(value).resolve().name)}")
-    words.append(f"--attacks {','.join(scan.plan.configs)}")
+    words.append(f"--attacks {','.join(scan.attack_names)}")
     words += [f"--device {scan.device.type}", *scan.own_flags(), f"--seed {o.seed}"]
     if o.limit is not None:
         words.append(f"--limit {o.limit}")

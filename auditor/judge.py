@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from attacks.extraction.generation import GenerationFinding
 from attacks.results import (
     ControlResult,
     ControlStatus,
@@ -26,6 +27,7 @@ from auditor.rules import (
     NO_SCORES,
     Case,
     auc_rule,
+    extracted_rule,
     identified_rule,
     reversed_p_values,
     tpr_rule,
@@ -65,16 +67,21 @@ def judge(
     policy: Policy,
     *,
     n_train: int | None = None,
+    extraction: GenerationFinding | None = None,
     not_tested: Sequence[str] = wording.OTHER_ATTACK_CLASSES,
 ) -> Judgement:
     """Judge an evaluation by its controls and a policy.
 
     n_train: size of the training set, to extrapolate from the sample; None if not declared.
+    extraction: what came back out of the target, if it was drawn from.
     not_tested: attack classes that this audit left out, for the sentence that says so.
     """
     everything = (*controls, direction_control(evaluation, policy))
     case = _case(evaluation, everything, policy, n_train)
-    rules = (identified_rule(case), auc_rule(case), tpr_rule(case))
+    rules: tuple[RuleResult, ...] = (identified_rule(case), auc_rule(case), tpr_rule(case))
+    if extraction is not None:
+        rules += (extracted_rule(extraction, policy),)
+        not_tested = [name for name in not_tested if name != wording.REGURGITATION]
     outcome = overall_outcome([rule.outcome for rule in rules])
     findings = _final_findings(case, is_leak_shown=rules[0].outcome is Outcome.FAIL)
     return Judgement(
@@ -83,7 +90,7 @@ def judge(
         rules=rules,
         findings=findings,
         controls=everything,
-        sentence=wording.sentence(outcome, rules, case.invalid, evaluation),
+        sentence=wording.sentence(outcome, rules, case.invalid, evaluation, extraction),
         headline=wording.headline(outcome, rules, evaluation, policy),
         untested=wording.untested(findings, not_tested),
     )

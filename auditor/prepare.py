@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.errors import UsageError
+from attacks.extraction.generation import GenerationFinding
 from attacks.observations import Calibration, Observations
 from attacks.registry import attack, default_attacks
 from attacks.registry import names as attack_names
@@ -43,6 +44,8 @@ Record: TypeAlias = Any
 """A record of the family: `auditor.records.Record` or `auditor.records.rows.RowRecord`."""
 SplitsT = TypeVar("SplitsT")
 
+EXTRACTION = "extraction"
+"""Name of the attack that draws images instead of scoring records."""
 CALIBRATION_SHARE = 0.2
 """Share of both splits that fitted attacks are fitted on."""
 
@@ -162,6 +165,11 @@ class PreparedScan(abc.ABC):
         return tuple(sorted(sides[0] + sides[1], key=lambda r: r.id)) if all(sides) else ()
 
     @property
+    def attack_names(self) -> tuple[str, ...]:
+        """Names of all attacks that run."""
+        return tuple(self.plan.configs)
+
+    @property
     def judged_by(self) -> Policy:
         """The policy with what the records themselves tell about the training."""
         return self.policy
@@ -223,6 +231,10 @@ class PreparedScan(abc.ABC):
         """Attribute inference, in a family that has columns to infer."""
         return Inferred()
 
+    def extract(self, progress: Progress) -> GenerationFinding | None:
+        """Extraction by generation, in a family that draws images and where it was asked for."""
+        return None
+
     def sections(self, observed: Observed) -> dict[str, Any]:
         """What only this family adds to the record of the audit: its fields by name."""
         return {}
@@ -247,15 +259,19 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 def chosen_attacks(asked: Sequence[str] | None, config: ScanConfig, family: str) -> tuple[str, ...]:
     """Names of the attacks to run; the default tier of the family unless the user says more."""
     names = config.attacks if asked is None else asked
+    usual = tuple(found.MANIFEST.name for found in default_attacks(family))
     if names is None:
-        return tuple(found.MANIFEST.name for found in default_attacks(family))
+        return usual
+    others = (EXTRACTION,) if family == "diffusion" else ()
     if "all" in names:
-        return attack_names(family)
+        return (*attack_names(family), *others)
     if not names:
         raise UsageError("no attack was named; `auditor list` shows them")
-    for name in names:
-        attack(name)
-    return tuple(dict.fromkeys(names))
+    chosen = [one for name in names for one in (usual if name == "default" else (name,))]
+    for name in chosen:
+        if name not in others:
+            attack(name)
+    return tuple(dict.fromkeys(chosen))
 
 
 def calibration_share(names: Sequence[str]) -> float:
@@ -265,7 +281,7 @@ def calibration_share(names: Sequence[str]) -> float:
 
 def check_plan(plan: Plan) -> None:
     """Refuse a plan in which nothing can run."""
-    if not plan.configs:
+    if not plan.configs and plan.inapplicable:
         reasons = "; ".join(f"{skipped.attack}: {skipped.reason}" for skipped in plan.inapplicable)
         raise UsageError(f"none of the chosen attacks can run on this target ({reasons})")
 

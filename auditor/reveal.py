@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 from jinja2 import Environment
+from PIL import Image
 
 from auditor.records import Record
 from reports.files import write_atomic
@@ -51,7 +52,11 @@ def write_revealed(
 
 def png(record: Record) -> str:
     """A record's picture as base64 of a PNG of at most SIDE pixels a side."""
-    picture = record.open()
+    return png_of(record.open())
+
+
+def png_of(picture: Image.Image) -> str:
+    """A picture as base64 of a PNG of at most SIDE pixels a side."""
     picture.thumbnail((SIDE, SIDE))
     content = io.BytesIO()
     picture.save(content, format="PNG")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
+from attacks.extraction.generation import GenerationFinding
 from attacks.results import Outcome, RuleResult
 from attacks.statistics.identified import TopEvidence
 from attacks.statistics.multiplicity import holm
@@ -274,3 +276,41 @@ def tpr_rule(case: Case) -> RuleResult:
         needed=needed,
         unit="share",
     )
+
+
+def extracted_rule(found: GenerationFinding, policy: Policy) -> RuleResult:
+    """Training records that the model drew again: verbatim evidence, valid whatever a control says.
+
+    FAIL above the limit. PASS needs the upper bound over the tried records below the limit of
+    `identified`, and the matcher to recognise planted copies.
+    """
+    rule = policy.rules.extracted
+    most = policy.rules.identified.limit
+    outcome, needed = Outcome.INCONCLUSIVE, []
+    if found.n_planted_found < rule.control_share * found.n_planted or not found.n_planted:
+        needed.append("a matcher that recognises planted copies of training records")
+    if found.rate_upper >= most:
+        needed.append(f"about {wording.rounded(n_tried_to_pass(most))} members that are prompted")
+    if not needed:
+        outcome = Outcome.PASS
+    if found.n_extracted > rule.limit:
+        outcome, needed = Outcome.FAIL, []
+    return RuleResult(
+        rule="extracted",
+        metric="training records that the model draws again",
+        outcome=outcome,
+        value=found.n_extracted,
+        low=None,
+        high=None,
+        limit=rule.limit,
+        attack=found.attack,
+        explanation=wording.extracted(found),
+        p_value=found.p_value,
+        needed="; ".join(needed) or None,
+        unit="count",
+    )
+
+
+def n_tried_to_pass(limit: float) -> int:
+    """Records that have to be tried without one coming back, for a 95 % bound below the limit."""
+    return math.floor(math.log(0.05) / math.log1p(-limit)) + 1

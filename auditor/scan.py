@@ -78,6 +78,8 @@ def run_scan(scan: PreparedScan, progress: Progress) -> ScanResult:
     observed = Observed(records, is_member, observations, scores, calibration, reference)
     with scan.timed("controls"):
         controls = scan.run_controls(observed, progress)
+    with scan.timed("extraction"):
+        extracted = scan.extract(progress)
     with scan.timed("evaluate"):
         progress.stage("evaluating", 1, "step")
         published = tuple(scan.key.publish(record.id) for record in records)
@@ -88,10 +90,18 @@ def run_scan(scan: PreparedScan, progress: Progress) -> ScanResult:
             scan.judged_by,
             seed=scan.options.seed,
         )
-        judgement = judge(evaluation, controls.results, scan.judged_by, n_train=scan.config.n_train)
+        judgement = judge(
+            evaluation,
+            controls.results,
+            scan.judged_by,
+            n_train=scan.config.n_train,
+            extraction=extracted,
+        )
     inferred = scan.infer_attributes(observed, progress)
     skipped = scan.plan.inapplicable + dropped + inferred.dropped
-    record = assemble(scan, judgement, controls, observed, skipped, inferred.findings)
+    record = assemble(
+        scan, judgement, observed, skipped, attributes=inferred.findings, extraction=extracted
+    )
     record, paths = write_outputs(scan, record, scores | paired, records, published, is_member)
     return ScanResult(record, paths, evaluation, records, published)
 

@@ -24,7 +24,7 @@ def score_all(
     """
     scores: Scores = {}
     dropped: list[PlannedAttack] = []
-    n_records = len(next(iter(observations.values())))
+    n_records = len(next(iter(observations.values()))) if plan.configs else 0
     for name, config in plan.configs.items():
         try:
             found = np.asarray(attack(name).score(observations, config, calibration), dtype=float)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from attacks.extraction.generation import GenerationFinding
 from attacks.results import MembershipFinding, Outcome, RuleResult, TprAtFpr
 from attacks.statistics.auc import Auc
 from attacks.statistics.identified import TopEvidence
 from auditor.evaluate import Evaluation
 from auditor.policy import AucRule, Policy
 
+REGURGITATION = "verbatim regurgitation"
 OTHER_ATTACK_CLASSES = (
     "attribute inference",
     "exfiltration",
-    "verbatim regurgitation",
+    REGURGITATION,
     "model inversion",
     "reconstruction",
 )
@@ -127,10 +129,16 @@ def confidence(alpha: float) -> str:
 
 
 def sentence(
-    outcome: Outcome, rules: Sequence[RuleResult], invalid: Sequence[str], evaluation: Evaluation
+    outcome: Outcome,
+    rules: Sequence[RuleResult],
+    invalid: Sequence[str],
+    evaluation: Evaluation,
+    extraction: GenerationFinding | None = None,
 ) -> str:
     """The verdict in one sentence for a reader who knows no statistics."""
     identified = rules[0]
+    if extraction is not None and rules[-1].outcome is Outcome.FAIL:
+        return f"FAIL: the model draws {_records(extraction.n_extracted)} again."
     if outcome is Outcome.INVALID:
         return f"INVALID: this measurement cannot be trusted. {invalid[0]}"
     if outcome is Outcome.FAIL and identified.outcome is Outcome.FAIL:
@@ -158,8 +166,11 @@ def headline(
     outcome: Outcome, rules: Sequence[RuleResult], evaluation: Evaluation, policy: Policy
 ) -> str:
     """The number behind the verdict with its bound, and its extrapolation where it passes."""
+    if rules[-1].rule == "extracted" and rules[-1].outcome is Outcome.FAIL:
+        return rules[-1].explanation
     if not evaluation.findings:
-        return "No attack gave scores, so there is no number."
+        drawn = rules[-1].rule == "extracted"
+        return rules[-1].explanation if drawn else "No attack gave scores, so there is no number."
     if outcome is Outcome.INVALID:
         return "No number is given: a control failed."
     failed = next((rule for rule in rules if rule.outcome is Outcome.FAIL), None)
@@ -207,6 +218,30 @@ def untested(findings: Sequence[MembershipFinding], classes: Sequence[str]) -> s
         parts.append("membership inference, since no attack gave scores")
     parts.append("attacks that are not in this version")
     return f"{'; '.join(parts)}."
+
+
+def extracted(found: GenerationFinding) -> str:
+    """What was drawn, what came back, and how far everything else stayed away."""
+    prompts = f" for {found.n_prompts:,} prompts" if found.n_prompts else ""
+    drawn = f"Of {found.n_images:,} images drawn{prompts}, "
+    if found.n_extracted:
+        nearest = found.records[0].distance
+        return (
+            f"{drawn}some are copies of {_records(found.n_extracted)}: the nearest lies "
+            f"{nearest:.3f} away from its record, and no record that the model never saw comes "
+            f"nearer than {found.background:.3f}. Each was drawn a second time to confirm it."
+        )
+    if found.threshold <= 0:
+        return f"{drawn}none can be claimed as a copy: {'; '.join(found.warnings)}."
+    return (
+        f"{drawn}none is a copy of a training record; at most {percent(found.rate_upper)} of "
+        f"{found.n_tried:,} records that were tried come back (95 % upper bound). "
+        f"{found.n_planted_found} of {found.n_planted} planted copies were recognised."
+    )
+
+
+def _records(count: int) -> str:
+    return "1 training record" if count == 1 else f"{count:,} training records"
 
 
 def _attacks(count: int) -> str:

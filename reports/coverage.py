@@ -28,6 +28,7 @@ def coverage_rows(record: AuditRecord) -> tuple[CoverageRow, ...]:
     recorded = {row.id: row for row in record.coverage}
     done = {finding.attack for finding in record.findings}
     done |= {finding.attack for finding in record.attributes}
+    done |= {record.extraction.attack} if record.extraction else set()
     known = crosswalk.coverage_classes()
     rows = [
         _coverage_row(one.clause, one.name, one.meaning, recorded.get(one.id), done)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from attacks.extraction.generation import GenerationFinding
 from attacks.results import Estimate, RuleResult
 from reports import text, wording
 from reports.coverage import coverage_rows
@@ -41,6 +42,7 @@ def render(record: AuditRecord) -> str:
         _details("Coverage", _coverage(record)),
         _details("Attacks", _attacks(record)),
         *([_details("Attribute inference", _attributes(record))] if record.attributes else []),
+        *([_details("Extraction", _extraction(record.extraction))] if record.extraction else []),
         _details("Controls", _controls(record)),
     ]
     foot = ["", f"<sub>{_facts(record)} {wording.NOT_ADVICE}</sub>", ""]
@@ -130,6 +132,18 @@ def _attributes(record: AuditRecord) -> list[str]:
             )
         )
     return [wording.ATTRIBUTES, "", *lines]
+
+
+def _extraction(found: GenerationFinding) -> list[str]:
+    lines = table_header("Copies in training", "Records tried", "Came back", "Share")
+    for one in found.by_copies:
+        lines.append(
+            table_row(
+                one.copies, f"{one.n_records:,}", f"{one.n_copied:,}",
+                f"{text.share(one.share.value)} ({text.interval(one.share.low, one.share.high, 'share')})",
+            )
+        )  # fmt: skip
+    return [wording.EXTRACTION, "", *lines]
 
 
 def _with_interval(one: Estimate) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from attacks.extraction.generation import GenerationFinding
 from attacks.results import (
     AttributeFinding,
     ControlResult,
@@ -205,6 +206,7 @@ class AuditRecord(_Model):
     shadow_curve: tuple[ShadowPoint, ...] = ()
     """Classifiers: how the attacks grow with the number of shadow models."""
     attributes: tuple[AttributeFinding, ...] = ()
+    extraction: GenerationFinding | None = None
     """Classifiers: attribute inference, one finding for each column that was named sensitive."""
     rules: tuple[RuleResult, ...]
     coverage: tuple[Coverage, ...]

@@ -87,6 +87,14 @@ ATTRIBUTES = (
 )
 """What the section on attribute inference says first."""
 
+EXTRACTION = (
+    "Prompts from both sides are drawn with many seeds, and every image is compared with every "
+    "record. An image is a copy if it lies much nearer to a training record than any record that "
+    "the model never saw lies to any image; it was drawn a second time to confirm it. What came "
+    "back is evidence by itself, whatever the controls of the membership attacks say."
+)
+"""What the section on extraction says first."""
+
 LIMITS: tuple[str, ...] = (
     "A good result speaks only for the attacks that were run, at the access that they had.",
     "A sample cannot show that the risk is insignificant for every single person: even if no "

@@ -9,7 +9,8 @@ Wen et al., ICLR 2024, arXiv:2407.21720 (the magnitude that the triage uses).
 Result: members that came back out, each with prompt, seed and distance; no membership score.
 Our reading: the threshold is set by the nonmembers of the scan (`attacks.extraction.evidence`),
 not by a fixed distance; as many captions of nonmembers are drawn as of members, so that a caption
-that merely describes its picture well has its counterpart on the other side. Images are compared
+that merely describes its picture well has its counterpart on the other side; the prompts that come
+nearest to a record are drawn with more seeds, as many on either side. Images are compared
 with the records as the model's autoencoder passes them, at no more than 64 pixels a side. Small
 models are drawn with guidance 3: at 7.5 the copies of the bundled model are twice as far away.
 Cost: one forward call a distinct caption, and prompts x seeds x steps (twice with guidance) for
@@ -44,12 +45,16 @@ MANIFEST = Manifest(
 class ExtractionConfig:
     """How much is drawn."""
 
-    prompts: int = 64
+    prompts: int = 128
     """Captions of each side that are drawn: those that the triage finds most suspicious."""
     triaged: int = 5_000
     """Captions of each side that the triage looks at, at random."""
-    seeds: int = 8
+    seeds: int = 4
     """Images for each prompt."""
+    refined: int = 24
+    """Records of each side whose nearest prompt is drawn again with further seeds."""
+    refined_seeds: int = 8
+    """Further images for each of these prompts."""
     steps: int = 30
     """Deterministic DDIM steps."""
     guidance: float = 7.5
@@ -61,6 +66,8 @@ class ExtractionConfig:
         _common.check_positive(
             prompts=self.prompts, triaged=self.triaged, seeds=self.seeds, steps=self.steps
         )
+        if min(self.refined, self.refined_seeds) < 0:
+            raise UsageError("refined and refined_seeds must be at least 0")
         if not self.guidance >= 1:
             raise UsageError(f"guidance must be at least 1, got {self.guidance}")
         if not 0 < self.alpha < 0.5:
@@ -69,7 +76,7 @@ class ExtractionConfig:
     @property
     def images(self) -> int:
         """Images that are drawn at most."""
-        return 2 * self.prompts * self.seeds
+        return 2 * (self.prompts * self.seeds + self.refined * self.refined_seeds)
 
     @property
     def calls_per_image(self) -> int:
@@ -78,7 +85,7 @@ class ExtractionConfig:
 
 
 def default_config(capabilities: Capabilities) -> ExtractionConfig:
-    """64 prompts a side with 8 seeds; no guidance for a model that takes no text."""
+    """128 prompts a side with 4 seeds; no guidance for a model that takes no text."""
     assert isinstance(capabilities, DiffusionCapabilities)
     usual = 7.5 if capabilities.is_large else 3.0
     return ExtractionConfig(

@@ -21,11 +21,11 @@ def explain(
     """
     from attacks.manifest import Capabilities, ClassifierCapabilities, DiffusionCapabilities
     from attacks.observations import calls_per_record
-    from attacks.registry import all_attacks, attack, attribute_attack
+    from attacks.registry import OTHERS, all_attacks, attack, other_attack
 
-    other = attribute_attack()
-    by_id = {found.MANIFEST.id.lower(): found for found in (*all_attacks(), other)}
-    found = by_id.get(name.lower()) or (other if name == other.MANIFEST.name else attack(name))
+    others = {other: other_attack(other) for other in OTHERS}
+    by_id = {found.MANIFEST.id.lower(): found for found in (*all_attacks(), *others.values())}
+    found = by_id.get(name.lower()) or others.get(name) or attack(name)
     m = found.MANIFEST
     usual: dict[str, tuple[Capabilities, str]] = {
         "diffusion": (
@@ -42,6 +42,8 @@ def explain(
     stdout.print(f"[bold]Access[/]    {m.access.value}")
     if m.kind == "membership":
         calls = f"{calls_per_record(found.requests(config))} a record, alone"
+    elif m.kind == "extraction":
+        calls = f"{config.calls_per_image} an image, {config.images:,} images at most"
     else:
         calls = "one a record for each value that is tried"
     stdout.print(f"[bold]Calls[/]     {calls}")

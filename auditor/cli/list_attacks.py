@@ -36,7 +36,7 @@ def list_attacks(
     table = Table("id", "name", "attack", "target", "access", "runs", box=None, pad_edge=False)
     for m in known:
         when = "by default" if m.tier.value == "default" else "when named"
-        when = when if m.kind == "membership" else "with --sensitive"
+        when = when if m.kind != "attribute" else "with --sensitive"
         table.add_row(
             m.id,
             m.name,

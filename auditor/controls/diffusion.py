@@ -52,6 +52,8 @@ MAX_BARE = 0.01
 
 def run_controls(scan: DiffusionScan, observed: Observed, progress: Progress) -> Controls:
     """Run every control on the evaluated records."""
+    if not scan.plan.configs:
+        return Controls((), {}, None)  # nothing scores records: there is nothing to control
     seed = scan.options.seed
     members, nonmembers = observed.members, observed.nonmembers
     progress.stage("control: random weights", MOST_RECORDS)

@@ -6,9 +6,9 @@ what counts as a copy.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from auditor.controls.sampling import draw
 from auditor.extraction.matcher import planted_found
 from auditor.extraction.pictures import compared, compared_records, side_of
 from auditor.extraction.prompts import chosen_prompts, triage
+from auditor.extraction.reveal import Pair
 from auditor.extraction.search import Search
 from auditor.extraction.tables import distribution, rate_of
 from auditor.observe.cache import Cache
@@ -49,9 +50,13 @@ class Extraction:
     publish: Callable[[str], str]
     """Private id -> published id."""
     batch_size: int
+    most_distance: float = 1.0
+    """Distance above which nothing is a copy, whatever the data say."""
     cache: Cache | None = None
     progress: Progress = field(default_factory=Progress)
     usage: Usage = field(default_factory=Usage)
+    pairs: list[Pair] = field(default_factory=list, init=False)
+    """The extracted records with the images that are their copies, after `run`; private."""
 
     def run(self) -> GenerationFinding:
         """The whole attack; a second run on the same cache draws nothing again but the proofs."""
@@ -68,10 +73,12 @@ class Extraction:
             self.progress.advance,
         )
         search = Search(pictures)
-        self.progress.stage("extraction: drawing images", len(draws))
-        for shard, images in self._executor().shards(draws, self._sampling):
-            search.add(shard, images)
+        self._draw_into(search, draws, "drawing images")
         n1 = len(self.members)
+        if self._is_prompted:
+            more = self._refinement(search, n1)
+            self._draw_into(search, more, "drawing more of the nearest")
+            draws = [*draws, *more]
         threshold = self._threshold(search.distance[n1:])
         claimed = [i for i in range(n1) if search.distance[i] <= threshold.distance]
         extracted = self._confirmed(search, claimed, threshold)
@@ -84,6 +91,24 @@ class Extraction:
     @property
     def _is_prompted(self) -> bool:
         return self.target.capabilities.is_text_conditional
+
+    def _draw_into(self, search: Search, draws: Sequence[Draw], what: str) -> None:
+        self.progress.stage(f"extraction: {what}", len(draws), "images")
+        for shard, images in self._executor().shards(draws, self._sampling):
+            search.add(shard, images)
+
+    def _refinement(self, search: Search, n1: int) -> list[Draw]:
+        """More seeds of the prompts that came nearest to a record, as many on either side."""
+        sides = np.arange(n1), np.arange(n1, len(search.distance))
+        nearest = [
+            i
+            for side in sides
+            for i in side[np.argsort(search.distance[side], kind="stable")][: self.config.refined]
+        ]
+        prompts = dict.fromkeys(found.prompt for i in nearest if (found := search.draw[i]))
+        first = self.config.seeds
+        seeds = range(first, first + self.config.refined_seeds)
+        return [Draw(prompt, seed) for prompt in prompts for seed in seeds]
 
     def _executor(self) -> GenerationExecutor:
         return GenerationExecutor(
@@ -116,7 +141,8 @@ class Extraction:
         if len(background) < FEWEST_BACKGROUND:
             smallest = float(background.min()) if len(background) else 0.0
             return CopyThreshold(0.0, smallest, 0.0)
-        return copy_threshold(background, len(self.members), alpha=self.config.alpha)
+        found = copy_threshold(background, len(self.members), alpha=self.config.alpha)
+        return dataclasses.replace(found, distance=min(found.distance, self.most_distance))
 
     def _confirmed(
         self, search: Search, claimed: Sequence[int], threshold: CopyThreshold
@@ -128,12 +154,14 @@ class Extraction:
         for i in claimed:
             drawn = search.draw[i]
             assert drawn is not None
-            image = compared(alone.images([drawn], self._sampling), search.records.shape[1])
-            again = float(tiled_rms(image[0], search.records[i]).values)
+            image = alone.images([drawn], self._sampling)
+            seen = compared(image, search.records.shape[1])
+            again = float(tiled_rms(seen[0], search.records[i]).values)
             self.progress.advance(1)
             if again > threshold.distance:
                 continue
             record = self.members[i]
+            self.pairs.append(Pair(self.publish(record.id), record, drawn, image[0]))
             found.append(
                 ExtractedRecord(
                     record_id=self.publish(record.id),
@@ -199,11 +227,6 @@ class Extraction:
 
     def _count(self, rows: int) -> None:
         self.usage.n_calls += rows
-
-
-def extract(**inputs: Any) -> GenerationFinding:
-    """Run the attack; the arguments are the fields of `Extraction`."""
-    return Extraction(**inputs).run()
 
 
 def _warnings(threshold: CopyThreshold, n_others: int) -> tuple[str, ...]:

@@ -13,12 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from attacks.configuration import configured
 from attacks.errors import TargetError, UsageError
+from attacks.extraction.generate_and_filter import ExtractionConfig
+from attacks.extraction.generation import GenerationFinding
 from attacks.manifest import DiffusionCapabilities
 from attacks.observations import NoiseError, Observations, default_condition
-from attacks.results import CurvePoint
+from attacks.registry import other_attack
+from attacks.results import CurvePoint, PlannedAttack
 from attacks.statistics.means import mean_interval
-from auditor.config import load_config
+from auditor.config import ScanConfig, load_config
 from auditor.controls.diffusion import run_controls
 from auditor.controls.suite import Controls
 from auditor.observe.cache import Cache, default_cache
@@ -27,6 +31,7 @@ from auditor.observe.plan import make_plan
 from auditor.observe.usage import Usage
 from auditor.policy import load_policy, preset_policy
 from auditor.prepare import (
+    EXTRACTION,
     Expense,
     Observed,
     PreparedScan,
@@ -55,6 +60,8 @@ class DiffusionScan(PreparedScan):
     """A scan of a diffusers pipeline."""
 
     reference: DiffusionTarget | None = None
+    extraction: ExtractionConfig | None = None
+    """How much is drawn; None if extraction was not asked for."""
     executor: LocalExecutor = dataclasses.field(kw_only=True)
 
     def open_base(self) -> DiffusionTarget:
@@ -145,6 +152,36 @@ class DiffusionScan(PreparedScan):
         means = "images from the model" if is_black_box else "the model's noise predictions"
         return f"{record}; {means}"
 
+    @property
+    def attack_names(self) -> tuple[str, ...]:
+        """Names of all attacks that run, extraction last."""
+        return (*self.plan.configs, *([EXTRACTION] if self.extraction else []))
+
+    def extract(self, progress: Progress) -> GenerationFinding | None:
+        """Draw images and compare them with the evaluated records."""
+        if self.extraction is None:
+            return None
+        from auditor.extraction import Extraction, write_pairs
+
+        attack = Extraction(
+            target=self.target,
+            members=self.splits.members,
+            nonmembers=self.splits.nonmembers,
+            config=self.extraction,
+            seed=self.options.seed,
+            publish=self.key.publish,
+            most_distance=self.policy.rules.extracted.max_distance,
+            batch_size=self.batch_size,
+            cache=self.cache,
+            progress=progress,
+            usage=self.usage,
+        )
+        finding = attack.run()
+        write_pairs(self.options.out / "private", attack.pairs if self.options.reveal else ())
+        return dataclasses.replace(
+            finding, knowledge="the captions; images from the model; the records, to recognise them"
+        )
+
     def sections(self, observed: Observed) -> dict[str, Any]:
         """The loss curve: mean noise error of both sides by timestep."""
         return {"loss_curve": self._loss_curve(observed)}
@@ -178,8 +215,16 @@ class DiffusionScan(PreparedScan):
         n_control = MOST_RECORDS * per_record * (1 + len(doses))
         n_training = TRAINING_COST * N_INJECTED * max(doses, default=1)
         rate = seconds_per_call(self.target, self.executor.batch_size)
-        seconds = (n_target + n_control + n_training) * rate
-        return Expense(n_target + n_control, n_control, float(np.ceil(seconds)))
+        n_drawn = self._drawn()
+        seconds = (n_target + n_control + n_training + n_drawn) * rate
+        return Expense(n_target + n_control + n_drawn, n_control, float(np.ceil(seconds)))
+
+    def _drawn(self) -> int:
+        """Forward calls of the extraction at most."""
+        if self.extraction is None:
+            return 0
+        captions = {r.caption for r in self.evaluated} if self.splits.has_captions else set()
+        return len(captions) + self.extraction.images * self.extraction.calls_per_image
 
 
 def prepare(options: ScanOptions, progress: Progress) -> DiffusionScan:
@@ -192,13 +237,14 @@ def prepare(options: ScanOptions, progress: Progress) -> DiffusionScan:
     if config.sensitive:
         raise UsageError("`sensitive` does not apply to a diffusion model; leave it out")
     names = chosen_attacks(options.attacks, config, "diffusion")
+    scored = tuple(name for name in names if name != EXTRACTION)
     check_out(options.out)
     with timed(seconds, "read records"):
         splits = load_splits(
             options.members,
             options.nonmembers,
             options=config.records,
-            calibration_share=calibration_share(names),
+            calibration_share=calibration_share(scored),
             limit=options.limit,
             seed=options.seed,
             on_progress=reading(progress),
@@ -207,8 +253,12 @@ def prepare(options: ScanOptions, progress: Progress) -> DiffusionScan:
         target = _open(options, options.model, options.lora)
         reference = _open(options, options.reference, None) if options.reference else None
     target.capabilities = dataclasses.replace(target.capabilities, has_captions=splits.has_captions)
-    plan = make_plan(names, target.capabilities, config.attack_options)
-    check_plan(plan)
+    extraction, skipped = _extraction(names, target.capabilities, config)
+    settings = {name: own for name, own in config.attack_options.items() if name != EXTRACTION}
+    plan = make_plan(scored, target.capabilities, settings)
+    plan = dataclasses.replace(plan, inapplicable=plan.inapplicable + skipped)
+    if extraction is None:
+        check_plan(plan)
     if not plan.is_fitted:
         splits = without_calibration(splits)
     if reference is not None:
@@ -228,8 +278,28 @@ def prepare(options: ScanOptions, progress: Progress) -> DiffusionScan:
         usage=usage,
         seconds=seconds,
         reference=reference,
+        extraction=extraction,
         executor=LocalExecutor(options.seed, batch_size, progress, usage),
     )
+
+
+def _extraction(
+    names: Sequence[str], capabilities: DiffusionCapabilities, config: ScanConfig
+) -> tuple[ExtractionConfig | None, tuple[PlannedAttack, ...]]:
+    """What extraction is to draw, if it was asked for, or why it cannot be run."""
+    attack = other_attack(EXTRACTION)
+    try:
+        settings: ExtractionConfig = configured(
+            attack.default_config(capabilities), config.attack_options.get(EXTRACTION, {})
+        )
+    except UsageError as error:
+        raise UsageError(f"attack '{EXTRACTION}': {error}") from None
+    if EXTRACTION not in names:
+        return None, ()
+    reason = attack.applicable(capabilities)
+    if reason is not None:
+        return None, (PlannedAttack(EXTRACTION, reason),)
+    return settings, ()
 
 
 def _check_reference(target: DiffusionTarget, reference: DiffusionTarget) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import altair as alt
 
+from attacks.extraction.generation import GenerationFinding
 from attacks.results import CurvePoint, MembershipFinding, RocPoint, RuleResult, ShadowPoint
 from reports.html import layers
 from reports.text import clean, decimal, interval, number, share
@@ -133,6 +134,32 @@ def distribution_chart(finding: MembershipFinding) -> Chart:
         rows=tuple(
             (number(layers.rounded(p.score)), share(p.members), share(p.nonmembers))
             for p in finding.distribution
+        ),
+    )
+
+
+def distance_chart(found: GenerationFinding) -> Chart:
+    """How near images come to the records of both sides."""
+    points = found.distribution
+    sides = [("members", p.distance, p.members) for p in points]
+    sides += [("nonmembers", p.distance, p.nonmembers) for p in points]
+    values = [
+        {"who": who, "score": layers.rounded(at), "share": layers.rounded(part)}
+        for who, at, part in sides
+    ]
+    return Chart(
+        id="distances",
+        title="How near the drawn images come to each record",
+        description=(
+            "Share of members (solid line) and of nonmembers (dashed line) whose nearest image is "
+            "at most as far away as the value on the horizontal axis. Members to the left of the "
+            f"dashed line's beginning stand out; copies lie within {number(found.threshold)}."
+        ),
+        spec=layers.finish(layers.distance_layers(values), height=260),
+        columns=("Distance", "Members within", "Nonmembers within"),
+        rows=tuple(
+            (number(layers.rounded(p.distance)), share(p.members), share(p.nonmembers))
+            for p in points
         ),
     )
 

@@ -232,24 +232,33 @@ def loss_layers(values: list[dict[str, Any]], positive: bool) -> Any:
 
 
 def distribution_layers(values: list[dict[str, Any]], attack: str) -> Any:
-    """Two step lines told apart by colour and dash, over the scores of one attack."""
+    """Shares of both sides at or above a score of one attack."""
+    return _two_sides(values, f"Score of {attack}", "at or above", "step-before")
+
+
+def distance_layers(values: list[dict[str, Any]]) -> Any:
+    """Shares of both sides within a distance of a drawn image."""
+    return _two_sides(values, "Distance of the nearest image", "within", "step-after")
+
+
+def _two_sides(values: list[dict[str, Any]], title: str, relation: str, step: Any) -> Any:
+    """Two step lines told apart by colour and dash."""
     names = ["members", "nonmembers"]
     legend = alt.Legend(title=None, orient="top", labelColor=palette.INK, labelFontSize=12.5)
     colours = alt.Scale(domain=names, range=[palette.SERIES, palette.SECOND])
     dashes = alt.Scale(domain=names, range=[[1, 0], [6, 4]])
-    step: Any = "step-before"
     return (
         alt.Chart(alt.Data(values=values))
         .mark_line(strokeWidth=2, interpolate=step)
         .encode(
-            x=alt.X("score:Q", title=f"Score of {attack}", scale=alt.Scale(zero=False)),
-            y=alt.Y("share:Q", title="Records at or above", axis=alt.Axis(format="~%")),
+            x=alt.X("score:Q", title=title, scale=alt.Scale(zero=False)),
+            y=alt.Y("share:Q", title=f"Records {relation}", axis=alt.Axis(format="~%")),
             color=alt.Color("who:N", scale=colours, legend=legend),
             strokeDash=alt.StrokeDash("who:N", scale=dashes, legend=legend),
             tooltip=[
                 alt.Tooltip("who:N", title="records"),
                 alt.Tooltip("score:Q", format=".4~g"),
-                alt.Tooltip("share:Q", format=".3~%", title="at or above"),
+                alt.Tooltip("share:Q", format=".3~%", title=relation),
             ],
         )
     )

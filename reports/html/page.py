@@ -78,6 +78,9 @@ def _charts(record: AuditRecord, points: int) -> dict[str, Any]:
         "scores": compile_chart(charts.distribution_chart(shown[0])) if shown else None,
         "auc": compile_chart(charts.auc_chart(record.findings, rule)) if record.findings else None,
         "loss": compile_chart(charts.loss_chart(record.loss_curve)) if record.loss_curve else None,
+        "distances": compile_chart(charts.distance_chart(record.extraction))
+        if record.extraction and record.extraction.distribution
+        else None,
         "shadows": compile_chart(charts.shadow_chart(record.shadow_curve))
         if record.shadow_curve
         else None,
@@ -87,6 +90,7 @@ def _charts(record: AuditRecord, points: int) -> dict[str, Any]:
 def _citations(record: AuditRecord) -> tuple[crosswalk.Citation, ...]:
     found = [finding.kind for finding in record.findings]
     found += [finding.kind for finding in record.attributes]
+    found += [record.extraction.kind] if record.extraction else []
     kinds = dict.fromkeys(found or ["membership"])
     return tuple(row for kind in kinds for row in crosswalk.citations(kind))
 

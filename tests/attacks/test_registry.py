@@ -374,7 +374,7 @@ def test_values_of_every_plain_type():
 def test_attribute_inference_is_listed_but_gives_no_score():
     manifest = registry.manifests()[-1]
     assert (manifest.id, manifest.name, manifest.kind) == ("ATT001", "attribute", "attribute")
-    text = registry.attribute_attack().__doc__
+    text = registry.other_attack("attribute").__doc__
     assert all(reference in text for reference in manifest.references)
     assert all(part in text for part in ("Idea:", "Cost:", "Invalid when:"))
     assert "attribute" not in registry.names("classifier")
