@@ -34,15 +34,20 @@ MATCHES = "matches.parquet"
 
 
 def write_outputs(scan: ImageScan, concluded: Concluded) -> tuple[ImagesRecord, dict[str, Path]]:
-    """Write matches, record, reports, the private map and SHA256SUMS; all in `out`."""
+    """Write matches, record, reports, the private maps and SHA256SUMS; all in `out`."""
     out = scan.options.out
     table = _matches(scan, concluded)
     record = assemble(scan, concluded, {MATCHES: _sha256(table)})
     texts = {name: render(record) for name, (_, render) in FORMATS.items()}
     write_atomic(out / MATCHES, table)
     private_directory(out / "private")
-    everything = (*scan.sets.training, *scan.sets.generated, *scan.sets.background)
-    write_private_map(out / "private" / "records.jsonl", everything, scan.key)
+    # A verbatim copy has the id of its original: each set has a map of its own.
+    for name, records in (
+        ("training", scan.sets.training),
+        ("generated", scan.sets.generated),
+        ("heldout", scan.sets.background),
+    ):
+        write_private_map(out / "private" / f"{name}.jsonl", records, scan.key)
     revealed = out / "private" / "revealed.html"
     if scan.options.reveal:
         from auditor.images.reveal import write_pairs

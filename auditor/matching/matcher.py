@@ -15,7 +15,7 @@ from PIL import Image
 from auditor.matching.encoders import Encoder
 from auditor.matching.index import nearest
 from auditor.matching.store import EmbeddingStore, shards_of
-from auditor.matching.verify import Prepared, best_match
+from auditor.matching.verify import VERSION, Prepared, best_match
 from auditor.progress import Progress
 from auditor.records import Record
 
@@ -164,7 +164,7 @@ class Matcher:
 
     def _key(self, groups: NDArray[np.int64] | None, own: NDArray[np.int64] | None) -> str:
         """What a match depends on besides the picture and the encoder."""
-        digest = hashlib.sha256(f"{CANDIDATES}".encode())
+        digest = hashlib.sha256(f"{VERSION} {CANDIDATES}".encode())
         for record in self.training:
             digest.update(bytes.fromhex(record.pixels))
         for array in (groups, own):

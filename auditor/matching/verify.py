@@ -31,6 +31,8 @@ SMALLEST_CROP = 0.8
 """Share of each side that a crop keeps at least."""
 CONVENTION = f"{tiled_convention()} of {SIDE} x {SIDE} pixels, best registration"
 """What a verified distance is measured in."""
+VERSION = 1
+"""Raised when the same two pictures may get another distance: stored matches are then not used."""
 GOOD_ENOUGH = 0.02
 """Distance below which no crop is tried."""
 HOPELESS = 0.15

@@ -35,6 +35,15 @@ WORDS = ("okapi-ward", "zebra quagga", "secret-scan")
 POLICY = "rules:\n  extracted:\n    share: 0.05\n  replication:\n    limit: 0.08\n"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_controls():
+    """Fewer planted copies and fewer own neighbours than a user's scan has, for speed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("auditor.images.controls.N_PLANTED", 15)
+        patch.setattr("auditor.images.measure.N_OWN_NEIGHBOURS", 40)
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Data sets as a user has them: the training set holds copies, with captions and names."""
@@ -266,6 +275,21 @@ def test_no_pixel_name_or_caption_leaves_the_private_folder(leaky, folder):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_private_maps_tell_a_copy_from_its_original(leaky):
+    private = leaky.paths["json"].parent / "private"
+    files = {
+        name: {
+            json.loads(line)["record_id"]: json.loads(line)["file"]
+            for line in (private / f"{name}.jsonl").read_text().splitlines()
+        }
+        for name in ("training", "generated", "heldout")
+    }
+    assert {len(files[name]) for name in files} == {N_TRAIN, N_FRESH + 8, N_HELD_OUT}
+    for one in leaky.record.finding.pairs:
+        assert WORDS[0] in files["training"][one.training_id]
+        assert "leaky" in files["generated"][one.generated_id]
+
+
 def test_reveal_shows_pairs_in_a_private_file_only(leaky, clean):
     page = (leaky.paths["json"].parent / "private" / "revealed.html").read_text()
     assert page.count("data:image/png;base64,") == 2 * len(leaky.record.finding.pairs)
@@ -326,8 +350,7 @@ def run(*words):
     return runner.invoke(app, ["scan", "images", *(str(word) for word in words)])
 
 
-def test_command_line_end_to_end(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("auditor.images.controls.N_PLANTED", 8)
+def test_command_line_end_to_end(folder, tmp_path):
     common = ["--against", folder / WORDS[2] / WORDS[0], "--background", folder / "heldout"]
     common += ["--cache", folder / "cache", "--device", "cpu", "--out", tmp_path / "out"]
     common += ["--policy", folder / "policy.yaml"]
