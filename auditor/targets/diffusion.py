@@ -75,6 +75,11 @@ class DiffusionTarget:
         )
 
     @property
+    def text_pipeline(self) -> Any:
+        """The pipeline that encodes prompts; None if the model takes no text."""
+        return self._text
+
+    @property
     def n_parameters(self) -> int:
         """Parameters of the U-Net."""
         return sum(p.numel() for p in self.unet.parameters())

@@ -96,7 +96,7 @@ class Watcher:
         """The model was asked, and the step is about to be taken."""
 
     def ends(self, batch: Batch, clean: Tensor) -> None:
-        """A batch has ended at these clean inputs (pixels or scaled latents)."""
+        """A batch has ended at these clean inputs (pixels or scaled latents), or where it stopped."""
 
 
 def usual(target: DiffusionTarget, steps: int = 50) -> Sampling:
@@ -129,13 +129,26 @@ def generate(
 
     batch_size: rows of one forward call, guidance included; on_calls: told the rows of every call.
     """
-    if sampling.is_guided and not target.capabilities.is_text_conditional:
-        raise UsageError("guidance needs a model that takes text; use a guidance scale of 1")
     images = [
         _to_uint8(target.decode(clean))
         for clean in _clean(target, draws, sampling, batch_size, watcher or Watcher(), on_calls)
     ]
     return np.concatenate(images)
+
+
+def follow(
+    target: DiffusionTarget,
+    draws: Sequence[Draw],
+    sampling: Sampling,
+    *,
+    n_steps: int,
+    batch_size: int,
+    watcher: Watcher,
+    on_calls: Callable[[int], None] = lambda rows: None,
+) -> None:
+    """Take the first n_steps of the steps of `generate`, for the watcher alone; draws no image."""
+    for _ in _clean(target, draws, sampling, batch_size, watcher, on_calls, n_steps):
+        pass
 
 
 def _clean(
@@ -145,8 +158,11 @@ def _clean(
     batch_size: int,
     watcher: Watcher,
     on_calls: Callable[[int], None],
+    n_steps: int | None = None,
 ) -> Iterator[Tensor]:
-    """Clean inputs of the draws, batch after batch."""
+    """Inputs of the draws after n_steps (clean ones after all), batch after batch."""
+    if sampling.is_guided and not target.capabilities.is_text_conditional:
+        raise UsageError("guidance needs a model that takes text; use a guidance scale of 1")
     rows = max(1, batch_size // (2 if sampling.is_guided else 1))
     texts = list(dict.fromkeys(draw.prompt for draw in draws))
     place = {text: i for i, text in enumerate(texts)}
@@ -161,7 +177,7 @@ def _clean(
             None if empty is None else empty.rows(torch.zeros_like(index)),
         )
         watcher.begins(batch)
-        clean = _denoise(target, batch, sampling, watcher, on_calls)
+        clean = _denoise(target, batch, sampling, watcher, on_calls, n_steps)
         watcher.ends(batch, clean)
         yield clean
 
@@ -172,13 +188,14 @@ def _denoise(
     sampling: Sampling,
     watcher: Watcher,
     on_calls: Callable[[int], None],
+    n_steps: int | None,
 ) -> Tensor:
     scheduler = ddim_scheduler(target)
     scheduler.set_timesteps(sampling.steps, device=target.device)
     seeds = [draw.seed for draw in batch.draws]
     state = initial_noise(seeds, target.input_shape, target.dtype).to(target.device)
     n = len(seeds)
-    for i, t in enumerate(scheduler.timesteps.tolist()):
+    for i, t in enumerate(scheduler.timesteps.tolist()[:n_steps]):
         if batch.unconditional is not None and batch.conditional is not None:
             both = batch.unconditional.joined(batch.conditional)
             timesteps = torch.full((2 * n,), t, device=target.device)
