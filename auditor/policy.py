@@ -58,12 +58,20 @@ class TprRule(_Model):
     """FAIL above, PASS below; null to report only. 0.06 is the smallest sensible at 600 a side."""
 
 
+class FlaggedPromptsRule(_Model):
+    """Prompts that make the model emit what it memorized: scans of prompts alone."""
+
+    limit: Annotated[int, Field(ge=0)] = 0
+    """FAIL when more prompts are flagged and confirmed; a PASS needs none flagged."""
+
+
 class Rules(_Model):
     """The rules by name."""
 
     identified: IdentifiedRule = IdentifiedRule()
     auc: AucRule = AucRule()
     tpr_at_1: TprRule = Field(default=TprRule(), alias="tpr@1%")
+    flagged_prompts: FlaggedPromptsRule = FlaggedPromptsRule()
 
 
 class Policy(_Model):
@@ -134,6 +142,9 @@ rules:
   # Share of members found at 1 % false positives: reported, judged only with a limit.
   tpr@1%:
     limit: null                 # for example 0.06; smaller makes no sense with 600 records a side
+  # `auditor scan prompts` alone: prompts flagged as memorized and confirmed by what they draw.
+  flagged_prompts:
+    limit: 0                    # FAILS above
 
 alpha_fail: 0.01                # probability of a wrong FAIL, over all attacks together
 alpha_pass: 0.05                # probability of a wrong PASS

@@ -60,7 +60,8 @@ class _Recording:
         n = self._into.n_rows
         ends = self._into.ends
         rows = max(1, CELLS // (hidden.shape[1] * text.shape[1] * attn.heads))
-        shares, maps = [], []
+        shares: list[Tensor] = []
+        maps: list[Tensor] = []
         for part, of in zip(hidden[-n:].split(rows), text[-n:].split(rows), strict=True):
             probabilities = attention_probabilities(attn, part, of).mean(dim=1)
             shares.append(probabilities.mean(dim=1))
