@@ -6,6 +6,8 @@ Citation: Webster, "A Reproducible Extraction of Training Images from Diffusion 
 arXiv:2305.08694 (black-box attack, 4 seeds).
 Score: share of pixels, at 256 x 256, that are edges in more than half of the seeds. Edges are where
 the Sobel magnitude, summed over RGB, exceeds 1.5. In [0, 1]; higher means more likely memorized.
+As in the author's code, the filter also smooths over the three channels, which makes it four times
+as large as one for each channel.
 Our reading: the picture is the decoded x_0hat of the trajectory's first step, so that no call is
 made beside those of the other detectors.
 Cost: 2 forward calls and one decoding a seed, the calls shared with `text_magnitude`.

@@ -111,8 +111,7 @@ def planted_prompts(scan: PromptScan) -> PositiveControl:
 
 def _doses(scan: PromptScan, chosen: Sequence[Prompt]) -> Iterator[DoseScores]:
     """Each dose with the scores of injected and other prompts; a finished dose is not repeated."""
-    most = scan.policy.accepted_dose
-    doses = [dose for dose in DOSES if dose <= most] or [most]
+    doses = planned_doses(scan.policy.accepted_dose)
     names = shard_key([prompt.id for prompt in chosen])
     watching = dataclasses.replace(scan.watching, detectors=(PRIMARY,))
     recipe = f"{names} {N_INJECTED} {RECIPE} {scan.seed} {scan.watching.setting}"
@@ -135,6 +134,14 @@ def _doses(scan: PromptScan, chosen: Sequence[Prompt]) -> Iterator[DoseScores]:
         memorized = is_established(facts["before"], facts["after"])
         scores = {PRIMARY: values} if memorized else None
         yield DoseScores(dose, facts["before"], facts["after"], scores)
+
+
+def planned_doses(most: int) -> list[int]:
+    """1, 4, 16, 64 and on by fours, up to the largest dose that the policy accepts."""
+    doses = [dose for dose in DOSES if dose < most]
+    while doses and 4 * doses[-1] < most:
+        doses.append(4 * doses[-1])
+    return [*doses, most]
 
 
 def _train(scan: PromptScan, injected: Sequence[Prompt], doses: Sequence[int]) -> Iterator[Dose]:

@@ -336,17 +336,18 @@ class PromptOutlook:
 def look_ahead(scan: PromptScan) -> PromptOutlook:
     """Time a batch on the loaded model and extrapolate."""
     from attacks.detection.flags import fewest_flaggable, references_for_one
-    from auditor.controls.positive import DOSES, N_COMPARED, N_INJECTED, TRAINING_COST
-    from auditor.prompts.controls import MOST_PROMPTS
+    from auditor.controls.positive import MIN_COMPARED, N_INJECTED, TRAINING_COST
+    from auditor.prompts.controls import MOST_PROMPTS, planned_doses
     from auditor.targets.timing import seconds_per_call
 
     n, m = len(scan.suspects), len(scan.references)
     first_step = 2 * scan.watching.setting.seeds
-    n_copies = 1 + len([dose for dose in DOSES if dose <= scan.policy.accepted_dose])
+    most = scan.policy.accepted_dose
+    n_copies = 1 + len(planned_doses(most))
     n_calls = (n + m) * scan.watching.calls_per_prompt
     n_calls += (min(n, MOST_DRAWN) + N_REFERENCES) * N_SEEDS * scan.sampling.calls
     n_calls += MOST_PROMPTS * first_step * n_copies
-    n_calls += N_INJECTED * (scan.sampling.calls + TRAINING_COST * max(DOSES))
+    n_calls += N_INJECTED * (scan.sampling.calls + TRAINING_COST * most)
     fewest = fewest_flaggable(n, m)
     reachable = [
         f"flagged_prompts: {fewest:,} prompts must score above every reference to be flagged"
@@ -356,7 +357,7 @@ def look_ahead(scan: PromptScan) -> PromptOutlook:
     elif fewest > 1:
         needed = references_for_one(n)
         reachable.append(f"PASS: needs {needed:,} reference prompts, so that one can be flagged")
-    if not scan.is_built and m < N_INJECTED + N_COMPARED // 5:
+    if not scan.is_built and m < N_INJECTED + MIN_COMPARED:
         reachable.append("PASS: the control with planted prompts needs more references")
     rate = seconds_per_call(scan.target, scan.executor.batch_size)
     return PromptOutlook(
