@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import sobel
 
 from attacks.detection import Recordings, Setting
 from attacks.detection.attention_entropy import entropy
@@ -119,6 +120,15 @@ def test_edges_are_those_of_a_step_and_none_of_a_plain_picture():
     # 4 (smoothing along the edge) x 4 (over channels) x 3 (summed) = 48 times the height of a step
     assert edge_mask(picture * 1.6 / 48).any()
     assert not edge_mask(picture * 1.4 / 48).any()
+
+
+@given(seed=SEEDS, h=st.integers(1, 6), w=st.integers(1, 6), channels=st.sampled_from([1, 3]))
+def test_edges_equal_those_of_scipy(seed, h, w, channels):
+    """The author's code filters (h, w, 3) at once, so that channels are smoothed too."""
+    picture = np.random.default_rng(seed).random((h, w, channels)) * 0.2
+    magnitude = np.hypot(sobel(picture, axis=0), sobel(picture, axis=1)).sum(axis=2)
+    clear = np.abs(magnitude - 1.5) > 1e-4
+    assert ((magnitude > 1.5) == edge_mask(picture))[clear].all()
 
 
 @given(seed=SEEDS, s=st.integers(1, 5))

@@ -50,9 +50,7 @@ def test_lists_of_one_source_are_not_told_apart():
     rng = np.random.default_rng(1)
     p = []
     for _ in range(60):
-        found = caption_check(
-            prompts(rng, 80), np.arange(80) < 40, rng=rng, permutations=99
-        )
+        found = caption_check(prompts(rng, 80), np.arange(80) < 40, rng=rng, permutations=99)
         p.append(found.p_value)
     p = np.array(p)
     assert (p <= 0.01).sum() <= 3
@@ -74,9 +72,7 @@ def test_templates_stay_in_one_fold():
     rng = np.random.default_rng(3)
     suspects = [t for g in range(20) for t in prompts(rng, 5, f"tile{g} floor{g}")]
     references = [t for g in range(20, 40) for t in prompts(rng, 5, f"tile{g} floor{g}")]
-    found = caption_check(
-        suspects + references, np.arange(200) < 100, rng=rng, permutations=199
-    )
+    found = caption_check(suspects + references, np.arange(200) < 100, rng=rng, permutations=199)
     assert found.is_grouped
     assert found.n_groups == 40
     assert found.p_value > 0.01
@@ -84,9 +80,7 @@ def test_templates_stay_in_one_fold():
 
 def test_one_template_for_all_is_folded_by_prompt():
     rng = np.random.default_rng(4)
-    found = caption_check(
-        prompts(rng, 60, "a photo"), np.arange(60) < 30, rng=rng, permutations=99
-    )
+    found = caption_check(prompts(rng, 60, "a photo"), np.arange(60) < 30, rng=rng, permutations=99)
     assert not found.is_grouped
 
 

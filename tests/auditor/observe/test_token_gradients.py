@@ -44,9 +44,7 @@ def test_gradients_equal_finite_differences(target):
         return float((target.predict(noise, t, text) - empty).double().norm())
 
     width, step = table.embedding_dim, 2e-3
-    slopes = [
-        (magnitude(step * e) - magnitude(-step * e)) / (2 * step) for e in torch.eye(width)
-    ]
+    slopes = [(magnitude(step * e) - magnitude(-step * e)) / (2 * step) for e in torch.eye(width)]
     found = token_gradients(target, PROMPT, [5], sampling)
     assert found.shape == (16,)
     assert found[position] == pytest.approx(np.linalg.norm(slopes), rel=0.02)
