@@ -120,8 +120,8 @@ def _explanation(
 def _sentence(outcome: Outcome, n_confirmed: int, n: int) -> str:
     if outcome is Outcome.FAIL:
         return (
-            f"{n_confirmed:,} of {n:,} prompts make the model draw the same image whatever the "
-            "noise: it emits what it memorized for them."
+            f"{n_confirmed:,} of {n:,} prompts make the model draw nearly the same image whatever "
+            "the noise, as it does for what it memorized."
         )
     if outcome is Outcome.PASS:
         return (
