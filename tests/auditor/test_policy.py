@@ -26,6 +26,7 @@ def test_defaults() -> None:
         "identified": {"fpr": 0.001, "limit": 0.03},
         "auc": {"upper": 0.6, "lower": 0.4},
         "tpr@1%": {"limit": None},
+        "flagged_prompts": {"limit": 0},
     }
     assert (policy.alpha_fail, policy.alpha_pass, policy.accepted_dose) == (0.01, 0.05, 64)
     assert policy.release_context == "unspecified"
