@@ -11,7 +11,8 @@ from auditor.cli.console import Debug, duration, plain, progress, stdout
 from auditor.cli.scan_model import _batch_size, _names
 
 if TYPE_CHECKING:
-    from auditor.prompts.scan import PromptOutlook, PromptScanResult
+    from auditor.prompts.outlook import PromptOutlook
+    from auditor.prompts.scan import PromptScanResult
 
 
 def scan_prompts(
@@ -64,12 +65,8 @@ def scan_prompts(
 
     Example: auditor scan prompts ./model --prompts p.txt --reference ordinary.txt --out prompts
     """
-    from auditor.prompts.scan import (
-        PromptScanOptions,
-        look_ahead,
-        plan_prompt_scan,
-        run_prompt_scan,
-    )
+    from auditor.prompts.outlook import look_ahead
+    from auditor.prompts.scan import PromptScanOptions, plan_prompt_scan, run_prompt_scan
 
     options = PromptScanOptions(
         model=model,

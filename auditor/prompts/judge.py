@@ -145,6 +145,5 @@ def _headline(scan: PromptScan, detected: Detected, n_flagged: int, n_confirmed:
 def _untested(scan: PromptScan) -> str:
     return (
         "Prompts that are not in the list, images that only a part of the seeds reproduces, and "
-        "which training image a prompt copies: that needs the training images "
-        "(`auditor scan model`)."
+        "which training image a prompt copies: that needs the training images."
     )

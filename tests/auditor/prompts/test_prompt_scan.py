@@ -21,7 +21,8 @@ from auditor.demo.digits import N_PLANTED, demo_splits
 from auditor.progress import Progress
 from auditor.prompts.controls import planned_doses
 from auditor.prompts.judge import judge
-from auditor.prompts.scan import PromptScanOptions, look_ahead, plan_prompt_scan, scan_prompts
+from auditor.prompts.outlook import look_ahead
+from auditor.prompts.scan import PromptScanOptions, plan_prompt_scan, scan_prompts
 from reports import prompts_json
 from reports.prompts_record import PromptsRecord
 
