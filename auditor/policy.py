@@ -80,6 +80,13 @@ class ReplicationRule(_Model):
     """FAIL when the excess over held-out pictures is shown to be above, PASS when below."""
 
 
+class FlaggedPromptsRule(_Model):
+    """Prompts that make the model emit what it memorized: scans of prompts alone."""
+
+    limit: Annotated[int, Field(ge=0)] = 0
+    """FAIL when more prompts are flagged and confirmed; a PASS needs none flagged."""
+
+
 class Rules(_Model):
     """The rules by name."""
 
@@ -88,6 +95,7 @@ class Rules(_Model):
     tpr_at_1: TprRule = Field(default=TprRule(), alias="tpr@1%")
     extracted: ExtractedRule = ExtractedRule()
     replication: ReplicationRule = ReplicationRule()
+    flagged_prompts: FlaggedPromptsRule = FlaggedPromptsRule()
 
 
 class Policy(_Model):
@@ -169,6 +177,9 @@ rules:
   replication:
     fpr: 0.01                   # threshold: the similarity that 1 % of held-out pictures exceed
     limit: 0.03                 # FAILS when 3 % more generated pictures are shown to exceed it
+  # `auditor scan prompts` alone: prompts flagged as memorized and confirmed by what they draw.
+  flagged_prompts:
+    limit: 0                    # FAILS above
 
 alpha_fail: 0.01                # probability of a wrong FAIL, over all attacks together
 alpha_pass: 0.05                # probability of a wrong PASS

@@ -28,6 +28,7 @@ from auditor.cli import (
     scan_images,
     scan_method,
     scan_model,
+    scan_prompts,
     split,
 )
 from auditor.cli.console import plain, stderr
@@ -87,6 +88,7 @@ scan_app.command("model", epilog=EPILOG)(scan_model.scan_model)
 scan_app.command("data", epilog=EPILOG)(scan_data.scan_data)
 scan_app.command("images", epilog=EPILOG)(scan_images.scan_images)
 scan_app.command("method", epilog=EPILOG)(scan_method.scan_method)
+scan_app.command("prompts", epilog=EPILOG)(scan_prompts.scan_prompts)
 app.add_typer(scan_app, name="scan")
 app.command("list")(list_attacks.list_attacks)
 app.command("explain")(explain.explain)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attacks.extraction import excess_limits, excess_p_value
+from attacks.extraction.replication import excess_limits, excess_p_value
 from attacks.results import ControlResult, ControlStatus, Outcome, RuleResult
 from attacks.statistics.rates import upper_limit
 from auditor.images.controls import passed

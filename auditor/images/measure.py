@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.extraction import CopyRate, Replication, rates_by_copies, replication
-from attacks.extraction.replication import similarity_threshold
+from attacks.extraction.rates import rates_by_copies
+from attacks.extraction.replication import replication, similarity_threshold
+from attacks.extraction.results import CopyRate, Replication
 from attacks.results import Estimate
 from attacks.statistics.rates import share_estimate
 from auditor.images.sets import ImageSets

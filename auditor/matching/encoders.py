@@ -171,13 +171,13 @@ class OpenClipEncoder(Encoder):
     )
 
     def __init__(self, spec: str, *, device: str = "auto") -> None:
-        from auditor.targets.loading import choose_device
-        from auditor.targets.optional import import_optional
+        import open_clip
 
-        library = import_optional("open_clip", extra="matching", purpose="an encoder of open_clip")
+        from auditor.targets.loading import choose_device
+
         name, _, weights = (spec, "", "") if spec.startswith("hf-hub:") else spec.partition(":")
         options: dict[str, Any] = {"pretrained": weights or None}
-        creator = library.create_model_and_transforms
+        creator = open_clip.create_model_and_transforms
         if "load_weights_only" in inspect.signature(creator).parameters:
             options["load_weights_only"] = True
         self._device = choose_device(device)

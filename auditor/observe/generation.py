@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from auditor.progress import Progress
 from auditor.targets.diffusion import DiffusionTarget
 from auditor.targets.sampling import Draw, Sampling, draws_key, generate
 
+Computed = TypeVar("Computed")
 SHARD_DRAWS = 64
 """Images in a shard: the unit of resume and of memory."""
 
@@ -74,11 +75,17 @@ class GenerationExecutor:
             yield shard, images
 
     def _draw(self, shard: Sequence[Draw], sampling: Sampling) -> NDArray[np.uint8]:
+        return self.in_memory(
+            lambda rows: generate(
+                self.target, shard, sampling, batch_size=rows, on_calls=self._count
+            )
+        )
+
+    def in_memory(self, compute: Callable[[int], Computed]) -> Computed:
+        """What `compute` returns for a batch size; when memory runs out, for half of it."""
         while True:
             try:
-                return generate(
-                    self.target, shard, sampling, batch_size=self.batch_size, on_calls=self._count
-                )
+                return compute(self.batch_size)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

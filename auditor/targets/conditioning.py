@@ -52,17 +52,19 @@ class Conditioning:
         return given
 
 
-def embed_texts(pipeline: Any, texts: Sequence[str], size: tuple[int, int]) -> Conditioning:
+def embed_texts(
+    pipeline: Any, texts: Sequence[str], size: tuple[int, int], *, keep_graph: bool = False
+) -> Conditioning:
     """Conditioning of texts through the pipeline's own `encode_prompt`, without guidance.
 
     pipeline: a StableDiffusionPipeline or StableDiffusionXLPipeline; size: height and width of the
-    images in pixels.
+    images in pixels; keep_graph: whether gradients can flow back to the text encoder's inputs.
     """
     encoder = (
         pipeline.text_encoder if pipeline.text_encoder is not None else pipeline.text_encoder_2
     )
     device = next(encoder.parameters()).device
-    with torch.no_grad():
+    with torch.set_grad_enabled(keep_graph):
         encoded = pipeline.encode_prompt(
             prompt=list(texts),
             device=device,

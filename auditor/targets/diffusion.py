@@ -75,6 +75,11 @@ class DiffusionTarget:
         )
 
     @property
+    def text_pipeline(self) -> Any:
+        """The pipeline that encodes prompts; None if the model takes no text."""
+        return self._text
+
+    @property
     def n_parameters(self) -> int:
         """Parameters of the U-Net."""
         return sum(p.numel() for p in self.unet.parameters())
@@ -116,9 +121,14 @@ class DiffusionTarget:
                 inputs = self.vae.decode(latents).sample
         return (inputs / 2 + 0.5).clamp(0, 1)
 
-    def embed(self, captions: Sequence[str]) -> Conditioning | None:
-        """Conditioning of captions; None if the model takes no text."""
-        return embed_texts(self._text, captions, self._size) if self._text else None
+    def embed(self, captions: Sequence[str], *, keep_graph: bool = False) -> Conditioning | None:
+        """Conditioning of captions; None if the model takes no text.
+
+        keep_graph: whether gradients can flow back to the text encoder's inputs.
+        """
+        if not self._text:
+            return None
+        return embed_texts(self._text, captions, self._size, keep_graph=keep_graph)
 
     def embed_nothing(self) -> Conditioning | None:
         """(1, ...) conditioning of the unconditional half of guidance; None without text."""

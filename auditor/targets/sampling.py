@@ -96,7 +96,7 @@ class Watcher:
         """The model was asked, and the step is about to be taken."""
 
     def ends(self, batch: Batch, clean: Tensor) -> None:
-        """A batch has ended at these clean inputs (pixels or scaled latents)."""
+        """A batch has ended at these clean inputs (pixels or scaled latents), or where it stopped."""
 
 
 def usual(target: DiffusionTarget, steps: int = 50) -> Sampling:
@@ -129,29 +129,40 @@ def generate(
 
     batch_size: rows of one forward call, guidance included; on_calls: told the rows of every call.
     """
-    clean = trajectories(
-        target, draws, sampling, batch_size=batch_size, watcher=watcher, on_calls=on_calls
-    )
-    return np.concatenate([to_uint8(target.decode(batch)) for batch in clean])
+    images = [
+        to_uint8(target.decode(clean))
+        for clean in _clean(target, draws, sampling, batch_size, watcher or Watcher(), on_calls)
+    ]
+    return np.concatenate(images)
 
 
-def trajectories(
+def follow(
     target: DiffusionTarget,
     draws: Sequence[Draw],
     sampling: Sampling,
     *,
+    n_steps: int,
     batch_size: int,
-    watcher: Watcher | None = None,
+    watcher: Watcher,
     on_calls: Callable[[int], None] = lambda rows: None,
-) -> Iterator[Tensor]:
-    """Clean inputs (pixels or scaled latents) of the draws, batch after batch, not decoded.
+) -> None:
+    """Take the first n_steps of the steps of `generate`, for the watcher alone; draws no image."""
+    for _ in _clean(target, draws, sampling, batch_size, watcher, on_calls, n_steps):
+        pass
 
-    The schedule spaces its steps as the model's own does: mostly from the lowest timestep up, so
-    that a single step would start near t = 0, where the input is no pure noise.
-    """
+
+def _clean(
+    target: DiffusionTarget,
+    draws: Sequence[Draw],
+    sampling: Sampling,
+    batch_size: int,
+    watcher: Watcher,
+    on_calls: Callable[[int], None],
+    n_steps: int | None = None,
+) -> Iterator[Tensor]:
+    """Inputs of the draws after n_steps (clean ones after all), batch after batch."""
     if sampling.is_guided and not target.capabilities.is_text_conditional:
         raise UsageError("guidance needs a model that takes text; use a guidance scale of 1")
-    watcher = watcher or Watcher()
     rows = max(1, batch_size // (2 if sampling.is_guided else 1))
     texts = list(dict.fromkeys(draw.prompt for draw in draws))
     place = {text: i for i, text in enumerate(texts)}
@@ -166,7 +177,7 @@ def trajectories(
             None if empty is None else empty.rows(torch.zeros_like(index)),
         )
         watcher.begins(batch)
-        clean = _denoise(target, batch, sampling, watcher, on_calls)
+        clean = _denoise(target, batch, sampling, watcher, on_calls, n_steps)
         watcher.ends(batch, clean)
         yield clean
 
@@ -177,13 +188,14 @@ def _denoise(
     sampling: Sampling,
     watcher: Watcher,
     on_calls: Callable[[int], None],
+    n_steps: int | None,
 ) -> Tensor:
     scheduler = ddim_scheduler(target)
     scheduler.set_timesteps(sampling.steps, device=target.device)
     seeds = [draw.seed for draw in batch.draws]
     state = initial_noise(seeds, target.input_shape, target.dtype).to(target.device)
     n = len(seeds)
-    for i, t in enumerate(scheduler.timesteps.tolist()):
+    for i, t in enumerate(scheduler.timesteps.tolist()[:n_steps]):
         if batch.unconditional is not None and batch.conditional is not None:
             both = batch.unconditional.joined(batch.conditional)
             timesteps = torch.full((2 * n,), t, device=target.device)

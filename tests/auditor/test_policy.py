@@ -28,6 +28,7 @@ def test_defaults() -> None:
         "tpr@1%": {"limit": None},
         "extracted": {"limit": 0, "share": 0.01, "max_distance": 0.15, "control_share": 0.8},
         "replication": {"fpr": 0.01, "limit": 0.03},
+        "flagged_prompts": {"limit": 0},
     }
     assert (policy.alpha_fail, policy.alpha_pass, policy.accepted_dose) == (0.01, 0.05, 64)
     assert policy.release_context == "unspecified"

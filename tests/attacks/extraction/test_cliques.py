@@ -10,14 +10,8 @@ from hypothesis import strategies as st
 
 from attacks.errors import ShapeError
 from attacks.extraction import cliques as module
-from attacks.extraction import (
-    components,
-    find_cliques,
-    maximum_clique,
-    near_identical,
-    rms,
-    tiled_rms_matrix,
-)
+from attacks.extraction.cliques import components, find_cliques, maximum_clique, near_identical
+from attacks.extraction.distances import rms, tiled_rms_matrix
 
 
 def random_graph(seed, n, density):

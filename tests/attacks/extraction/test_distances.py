@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attacks.errors import DataError, ShapeError
-from attacks.extraction import (
+from attacks.extraction.distances import (
     calibrated,
     masked_mse,
     rms,

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from attacks.errors import DataError, ShapeError, UnderPowered
-from attacks.extraction import (
+from attacks.extraction.rates import rates_by_copies
+from attacks.extraction.replication import (
     excess_p_value,
-    rates_by_copies,
     replication,
     similarity_threshold,
     summarise,

@@ -6,7 +6,8 @@ import altair as alt
 import numpy as np
 import pytest
 
-from attacks.extraction import CopyRate, replication
+from attacks.extraction.replication import replication
+from attacks.extraction.results import CopyRate
 from attacks.results import ControlResult, ControlStatus, Estimate, Outcome
 from attacks.statistics.rates import share_estimate
 from auditor.images.controls import negative_control

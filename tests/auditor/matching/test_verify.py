@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attacks.extraction import tiled_rms
+from attacks.extraction.distances import tiled_rms
 from auditor.demo.digits import demo_splits
 from auditor.images.controls import WAYS, planted
 from auditor.matching import Prepared, best_match

@@ -1,0 +1,27 @@
+"""`prompts.json`, written as canonically as `audit.json`, and its JSON Schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from reports.files import write_atomic
+from reports.json_file import render as canonical_text
+from reports.json_file import schema_of
+from reports.prompts_record import SCHEMA, PromptsRecord
+
+SCHEMA_FILE = Path(__file__).parent / "schema" / "prompts.schema.json"
+
+
+def render(record: PromptsRecord) -> str:
+    """The canonical text of a record, proved to be readable again."""
+    return canonical_text(record)
+
+
+def schema_text() -> str:
+    """The text of the published schema file."""
+    return json.dumps(schema_of(PromptsRecord, SCHEMA), indent=1, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    write_atomic(SCHEMA_FILE, schema_text())
