@@ -74,6 +74,10 @@ class DiffusionCapabilities(Capabilities):
     """Side of the (square) input image in pixels."""
     has_captions: bool = True
     """Whether the records at hand carry captions."""
+    has_guesses: bool = False
+    """Whether they carry what a captioner that never saw the training says about the picture."""
+    encoder: str = ""
+    """Key of the image-text encoder at hand; empty without one."""
 
     @property
     def is_large(self) -> bool:

@@ -102,3 +102,17 @@ class ClassifierTrainer(Protocol):
         each of m models is trained on; seeds: (m,) initial weights and order of the batches.
         The same arguments give the same models, however many are trained at once.
         """
+
+
+class PairEncoder(Protocol):
+    """Two towers that put images and texts into one space, such as CLIP."""
+
+    @property
+    def key(self) -> str:
+        """Name and hash of the weights; part of every request that it answers."""
+
+    def images(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
+        """(n, d) embeddings of RGB pictures, not normalised."""
+
+    def texts(self, captions: Sequence[str]) -> NDArray[np.float32]:
+        """(n, d) embeddings of captions, not normalised."""

@@ -51,6 +51,11 @@ BUILT_IN = {
     "label_only": "attacks.membership.label_only",
     "trajectory": "attacks.membership.trajectory",
     "risk_score": "attacks.membership.risk_score",
+    "wu_quality": "attacks.membership.wu_quality",
+    "wu_recon_pixel": "attacks.membership.wu_recon_pixel",
+    "wu_recon_semantic": "attacks.membership.wu_recon_semantic",
+    "wu_faithful": "attacks.membership.wu_faithful",
+    "wu_combined": "attacks.membership.wu_combined",
 }
 """Name on the command line -> module, in the order of their ids."""
 
@@ -144,6 +149,11 @@ def configure(name: str, capabilities: Capabilities, overrides: Mapping[str, Any
 
 def _check_schedule(requests: tuple[Request, ...], n_timesteps: int) -> None:
     """Refuse timesteps that lie beyond the target's noise schedule."""
+    steps = max((getattr(request, "steps", 0) for request in requests), default=0)
+    if steps > n_timesteps:
+        raise UsageError(
+            f"it would draw in {steps} steps, and the target's schedule has {n_timesteps}"
+        )
     last = max((_last_timestep(request) for request in requests), default=0)
     if last >= n_timesteps:
         raise UsageError(

@@ -28,6 +28,8 @@ class Outlook:
     n_calibration: int
     """Records set aside."""
     calls_per_record: int
+    drawing_calls_per_record: int
+    """Of these, to draw images; controls draw too."""
     n_calls: int
     """Forward calls at most, in images, controls included; stored observations save some."""
     n_control_calls: int
@@ -54,6 +56,7 @@ def look_ahead(scan: PreparedScan) -> Outlook:
         n_nonmembers=n_nonmembers,
         n_calibration=len(scan.calibration),
         calls_per_record=plan.calls_per_record,
+        drawing_calls_per_record=plan.drawing_calls_per_record,
         n_calls=expense.n_calls,
         n_control_calls=expense.n_control_calls,
         seconds=expense.seconds,

@@ -37,6 +37,20 @@ def score_all(
     return scores, tuple(dropped)
 
 
+def blind_twins(plan: Plan, observations: Observations, calibration: Calibration | None) -> Scores:
+    """Scores of the blind twins of attacks that have one: the same classifier without the target."""
+    twins: Scores = {}
+    for name, config in plan.configs.items():
+        twin = getattr(attack(name), "blind_twin", None)
+        if twin is None:
+            continue
+        try:
+            twins[name] = np.asarray(twin(observations, config, calibration), dtype=float)
+        except Inapplicable:  # the attack itself has said why
+            continue
+    return twins
+
+
 def difference(scores: Scores, reference: Scores) -> Scores:
     """Scores calibrated by the same attack on a reference model that saw neither split."""
     return {name: values - reference[name] for name, values in scores.items() if name in reference}

@@ -45,6 +45,7 @@ from auditor.records import Record, load_splits
 from auditor.targets.diffusion import DiffusionTarget
 from auditor.targets.loading import open_target
 from auditor.targets.timing import seconds_per_call
+from auditor.targets.towers import open_towers
 from reports import record as schema
 
 PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
@@ -204,7 +205,16 @@ def prepare(options: ScanOptions, progress: Progress) -> DiffusionScan:
     with timed(seconds, "load model"):
         target = _open(options, options.model, options.lora)
         reference = _open(options, options.reference, None) if options.reference else None
-    target.capabilities = dataclasses.replace(target.capabilities, has_captions=splits.has_captions)
+    encoder = None
+    if config.encoder is not None and target.capabilities.is_text_conditional:
+        with timed(seconds, "load encoder"):
+            encoder = open_towers(config.encoder.name, config.encoder.checkpoint, target.device)
+    target.capabilities = dataclasses.replace(
+        target.capabilities,
+        has_captions=splits.has_captions,
+        has_guesses=splits.has_guesses,
+        encoder="" if encoder is None else encoder.key,
+    )
     plan = make_plan(names, target.capabilities, config.attack_options)
     check_plan(plan)
     if not plan.is_fitted:
@@ -226,7 +236,7 @@ def prepare(options: ScanOptions, progress: Progress) -> DiffusionScan:
         usage=usage,
         seconds=seconds,
         reference=reference,
-        executor=LocalExecutor(options.seed, batch_size, progress, usage),
+        executor=LocalExecutor(options.seed, batch_size, progress, usage, encoder),
     )
 
 

@@ -104,6 +104,11 @@ class DiffusionTarget:
             latents = self.vae.encode(inputs).latent_dist.mode()
         return (latents - self._vae_shift) * self.vae.config.scaling_factor
 
+    def pictures(self, images: Sequence[Image.Image]) -> NDArray[np.uint8]:
+        """(n, height, width, 3) RGB bytes of images, cut and resized as `prepare` does."""
+        fitted = [_fit(image.convert("RGB"), self._size, 1.0) for image in images]
+        return np.stack([np.asarray(image, dtype=np.uint8) for image in fitted])
+
     def decode(self, inputs: Tensor) -> Tensor:
         """(n, channels, height, width) images in [0, 1] of clean inputs."""
         if self.vae is not None:
