@@ -76,6 +76,8 @@ class DiffusionCapabilities(Capabilities):
     """Whether the records at hand carry captions."""
     has_guesses: bool = False
     """Whether they carry what a captioner that never saw the training says about the picture."""
+    has_shadow: bool = False
+    """Whether a model fine-tuned like the target on other records can be asked beside it."""
     encoder: str = ""
     """Key of the image-text encoder at hand; empty without one."""
 

@@ -56,6 +56,10 @@ BUILT_IN = {
     "wu_recon_semantic": "attacks.membership.wu_recon_semantic",
     "wu_faithful": "attacks.membership.wu_faithful",
     "wu_combined": "attacks.membership.wu_combined",
+    "pang_i": "attacks.membership.pang_i",
+    "pang_ii": "attacks.membership.pang_ii",
+    "pang_iii": "attacks.membership.pang_iii",
+    "pang_iv": "attacks.membership.pang_iv",
 }
 """Name on the command line -> module, in the order of their ids."""
 

@@ -63,9 +63,16 @@ CALLS = {
     "wu_recon_semantic": 300,
     "wu_faithful": 300,
     "wu_combined": 300,
+    "pang_i": 180,
+    "pang_ii": 180,
+    "pang_iii": 180,
+    "pang_iv": 180,
 }
-DRAWN = ["wu_quality", "wu_recon_pixel", "wu_recon_semantic", "wu_faithful", "wu_combined"]
-NEED_ENCODER = ["wu_recon_semantic", "wu_faithful"]
+WU = ["wu_quality", "wu_recon_pixel", "wu_recon_semantic", "wu_faithful", "wu_combined"]
+PANG = ["pang_i", "pang_ii", "pang_iii", "pang_iv"]
+DRAWN = WU + PANG
+GUESSING = ["pang_ii", "pang_iv"]
+NEED_ENCODER = ["wu_recon_semantic", "wu_faithful", *PANG]
 LABELS_ONLY = ["gap", "label_only"]
 NO_SHADOWS = ["yeom", "gap", "entropy", "mentr", "attack_p", "quantile", "label_only"]
 
@@ -119,7 +126,8 @@ def test_applicable_gives_none_or_a_reason(name, capabilities):
         assert reason.startswith("needs ")
         assert "caption" in reason
     elif name in NEED_ENCODER and not capabilities.encoder:
-        assert reason.startswith("needs an image-text encoder")
+        lacks = "caption_guess" if name in GUESSING else "needs an image-text encoder"
+        assert lacks in reason
     else:
         assert reason is None
 

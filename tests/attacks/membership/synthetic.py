@@ -47,6 +47,7 @@ SMALL_TEXT = DiffusionCapabilities(
     n_timesteps=1000,
     resolution=64,
     has_guesses=True,
+    has_shadow=True,
     encoder="towers@0",
 )
 LARGE_TEXT = DiffusionCapabilities(
