@@ -41,6 +41,22 @@ class NoisePredictor(Protocol):
     def predict(self, inputs: Tensor, timesteps: Tensor, conditioning: Any) -> Tensor:
         """(n, c, h, w) predicted noise eps in float32; one forward call per row."""
 
+    def gradient_norms(
+        self,
+        clean: Tensor,
+        noises: Tensor,
+        timesteps: Tensor,
+        conditioning: Any,
+        *,
+        each: bool,
+        batch_size: int,
+    ) -> NDArray[np.float32]:
+        """(p,) norms of the gradient of one record's noise error in each weight tensor.
+
+        clean: (c, h, w); noises: (t, c, h, w), one for each of the (t,) timesteps; each: average
+        the norms of one gradient a timestep; otherwise take the norms of their mean.
+        """
+
 
 class Dose(NamedTuple):
     """A fine-tuned copy after every record was seen `exposures` times."""

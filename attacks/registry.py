@@ -60,6 +60,8 @@ BUILT_IN = {
     "pang_ii": "attacks.membership.pang_ii",
     "pang_iii": "attacks.membership.pang_iii",
     "pang_iv": "attacks.membership.pang_iv",
+    "gsa1": "attacks.membership.gsa1",
+    "gsa2": "attacks.membership.gsa2",
 }
 """Name on the command line -> module, in the order of their ids."""
 
@@ -168,7 +170,7 @@ def _check_schedule(requests: tuple[Request, ...], n_timesteps: int) -> None:
 def _last_timestep(request: Request) -> int:
     """The highest timestep that a request feeds the model with; SecMI goes one step past t."""
     beyond = request.k if isinstance(request, (StepError, StepResidual)) else 0
-    return getattr(request, "t", 0) + beyond
+    return max(getattr(request, "t", 0) + beyond, *getattr(request, "timesteps", ()), 0)
 
 
 @functools.cache

@@ -144,6 +144,8 @@ class DiffusionScan(PreparedScan):
             record += " and its caption"
         is_black_box = access == "black-box"
         means = "images from the model" if is_black_box else "the model's noise predictions"
+        if access == "white-box":
+            means = "the model's weights, to take gradients"
         return f"{record}; {means}"
 
     def sections(self, observed: Observed) -> dict[str, Any]:
@@ -179,7 +181,8 @@ class DiffusionScan(PreparedScan):
         n_control = MOST_RECORDS * per_record * (1 + len(doses))
         n_training = TRAINING_COST * N_INJECTED * max(doses, default=1)
         rate = seconds_per_call(self.target, self.executor.batch_size)
-        seconds = (n_target + n_control + n_training) * rate
+        backward = (TRAINING_COST - 1) * self.plan.gradient_calls_per_record / max(per_record, 1)
+        seconds = ((n_target + n_control) * (1 + backward) + n_training) * rate
         return Expense(n_target + n_control, n_control, float(np.ceil(seconds)))
 
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from attacks.manifest import Capabilities
-from attacks.observations import GenerationQuality, Request, calls_per_record, with_requirements
+from attacks.observations import (
+    GenerationQuality,
+    GradientNorms,
+    Request,
+    calls_per_record,
+    with_requirements,
+)
 from attacks.registry import attack, configure
 from attacks.results import Cost, PlannedAttack
 
@@ -32,6 +38,11 @@ class Plan:
     def drawing_calls_per_record(self) -> int:
         """Those of them that draw images."""
         return sum(r.calls for r in self.requests if isinstance(r, GenerationQuality))
+
+    @property
+    def gradient_calls_per_record(self) -> int:
+        """Those of them whose gradient is taken, which costs about twice as much again."""
+        return sum(r.calls for r in self.requests if isinstance(r, GradientNorms))
 
     @property
     def is_fitted(self) -> bool:

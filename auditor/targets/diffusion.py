@@ -141,6 +141,23 @@ class DiffusionTarget:
         at = self.coefficients.at(timesteps)
         return to_epsilon(output, inputs, at, self.layout.prediction_type)
 
+    def gradient_norms(
+        self,
+        clean: Tensor,
+        noises: Tensor,
+        timesteps: Tensor,
+        conditioning: Conditioning | None,
+        *,
+        each: bool,
+        batch_size: int,
+    ) -> NDArray[np.float32]:
+        """(p,) norms of the gradient of one record's noise error in each weight tensor."""
+        from auditor.targets.gradients import gradient_norms
+
+        return gradient_norms(
+            self, clean, noises, timesteps, conditioning, each=each, batch_size=batch_size
+        )
+
     def reinitialised(self, seed: int) -> DiffusionTarget:
         """The same architecture with fresh random weights in the U-Net."""
         with torch.random.fork_rng(devices=[]):

@@ -67,8 +67,11 @@ CALLS = {
     "pang_ii": 180,
     "pang_iii": 180,
     "pang_iv": 180,
+    "gsa1": 10,
+    "gsa2": 10,
 }
 WU = ["wu_quality", "wu_recon_pixel", "wu_recon_semantic", "wu_faithful", "wu_combined"]
+GSA = ["gsa1", "gsa2"]
 PANG = ["pang_i", "pang_ii", "pang_iii", "pang_iv"]
 DRAWN = WU + PANG
 GUESSING = ["pang_ii", "pang_iv"]
@@ -112,7 +115,8 @@ def test_tiers_access_and_fitted_flags():
     assert on_diffusion == [a.MANIFEST.name for a in registry.default_attacks("diffusion")][:5]
     assert on_classifiers == [a.MANIFEST.name for a in registry.default_attacks("classifier")][:5]
     fitted = [m.name for m in built_in if m.fitted]
-    assert fitted == ["secmi_nns", "clid", "clid_vec", "attack_p", "quantile", *DRAWN]
+    assert fitted == ["secmi_nns", "clid", "clid_vec", "attack_p", "quantile", *DRAWN, *GSA]
+    assert [m.name for m in built_in if m.access is Access.WHITE_BOX] == GSA
     black_box = [m.name for m in built_in if m.access is Access.BLACK_BOX]
     assert black_box == ["rediffuse", *LABELS_ONLY, *DRAWN]
 
@@ -359,6 +363,7 @@ def test_overrides_replace_defaults_for_this_target():
         ("pia", {"p": 3}, ["p must be one of 1, 2, 4, 5, got 3"]),
         ("pia", {"t": 1000}, ["timestep 1000", "ends at 999"]),
         ("secmi", {"t": 990, "k": 10}, ["timestep 1000", "ends at 999"]),
+        ("gsa1", {"timesteps": [5, 1000]}, ["timestep 1000", "ends at 999"]),
         ("wu_quality", {"steps": 1001}, ["1001 steps", "schedule has 1000"]),
         ("wu_quality", {"guidance": 0.5}, ["guidance must be at least 1, got 0.5"]),
         ("wu_recon_pixel", {"r": 0}, ["r must be above 0"]),

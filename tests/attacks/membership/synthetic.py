@@ -18,6 +18,7 @@ from attacks.observations import (
     GenerationAgreement,
     GenerationDistance,
     GenerationQuality,
+    GradientNorms,
     NoiseError,
     ProximalError,
     RecordMeaning,
@@ -128,6 +129,8 @@ def _answer(request: Request, kept: np.ndarray, rng: np.random.Generator, ties: 
             return draw(r, len(DISTANCES)) * kept[:, None, None]
         case GenerationAgreement(r=r):
             return draw(r, len(AGREEMENTS)) * kept[:, None, None]
+        case GradientNorms():
+            return draw(6) * kept[:, None]
         case RecordQuality():
             return draw(len(QUALITIES))
         case RecordMeaning():
