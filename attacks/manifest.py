@@ -46,6 +46,8 @@ class Manifest:
     """Whether a scan runs it unasked."""
     fitted: bool = False
     """True when it is fitted on the calibration part of the records."""
+    kind: Literal["membership", "dataset inference"] = "membership"
+    """What it claims: about single records, or about a collection as a whole."""
     higher_is_member: bool = True
     """Always true: a higher score means more likely a member."""
 

@@ -62,6 +62,7 @@ BUILT_IN = {
     "pang_iv": "attacks.membership.pang_iv",
     "gsa1": "attacks.membership.gsa1",
     "gsa2": "attacks.membership.gsa2",
+    "cdi": "attacks.membership.cdi",
 }
 """Name on the command line -> module, in the order of their ids."""
 

@@ -16,6 +16,7 @@ import torch
 
 from attacks.results import PlannedAttack
 from auditor import __version__
+from auditor.collection import collection_claims
 from auditor.coverage import coverage
 from auditor.judge import Judgement
 from auditor.memory import peak_memory_mb
@@ -68,6 +69,7 @@ def assemble(
         environment=_environment(scan),
         controls=judgement.controls,
         findings=findings,
+        collections=collection_claims(scan, observed, controls.results),
         inapplicable=inapplicable,
         **scan.sections(observed),
         rules=judgement.rules,

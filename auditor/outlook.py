@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from attacks.statistics.power import reachable_verdicts
 from auditor.controls.positive import MIN_COMPARED, N_INJECTED
 from auditor.memory import peak_memory_mb
+from auditor.scoring import names_of
 
 if TYPE_CHECKING:
     from auditor.prepare import PreparedScan
@@ -82,7 +83,7 @@ def _reachable(scan: PreparedScan) -> tuple[str, ...]:
     splits, policy = scan.splits, scan.policy
     reachable = reachable_verdicts(
         *_units(scan),
-        len(scan.plan.configs),
+        max(1, len(names_of(scan.plan))),
         fpr=policy.rules.identified.fpr,
         limit=policy.rules.identified.limit,
         auc_limits=(policy.rules.auc.lower, policy.rules.auc.upper),

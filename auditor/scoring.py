@@ -15,17 +15,27 @@ Scores = dict[str, NDArray[np.float64]]
 """Attack name -> (n,) scores, higher is more likely a member."""
 
 
+DATASET = "dataset inference"
+"""Kind of the attacks that judge a collection as a whole."""
+
+
+def names_of(plan: Plan, kind: str = "membership") -> tuple[str, ...]:
+    """The attacks of a plan that make one kind of claim."""
+    return tuple(name for name in plan.configs if attack(name).MANIFEST.kind == kind)
+
+
 def score_all(
     plan: Plan, observations: Observations, calibration: Calibration | None
 ) -> tuple[Scores, tuple[PlannedAttack, ...]]:
-    """Scores by attack, and the attacks that turned out not to be applicable.
+    """Scores of single records by attack, and the attacks that turned out not to be applicable.
 
     Raises InternalError if an attack returns something other than finite scores (n,).
     """
     scores: Scores = {}
     dropped: list[PlannedAttack] = []
     n_records = len(next(iter(observations.values())))
-    for name, config in plan.configs.items():
+    for name in names_of(plan):
+        config = plan.configs[name]
         try:
             found = np.asarray(attack(name).score(observations, config, calibration), dtype=float)
         except Inapplicable as reason:

@@ -40,6 +40,11 @@ def render(record: AuditRecord) -> str:
         head,
         _details("Coverage", _coverage(record)),
         _details("Attacks", _attacks(record)),
+        *(
+            [_details("The collection as a whole", _collections(record))]
+            if record.collections
+            else []
+        ),
         _details("Controls", _controls(record)),
     ]
     foot = ["", f"<sub>{_facts(record)} {wording.NOT_ADVICE}</sub>", ""]
@@ -111,6 +116,16 @@ def _attacks(record: AuditRecord) -> list[str]:
             )
         )
     return lines
+
+
+def _collections(record: AuditRecord) -> list[str]:
+    lines = table_header("Attack", "p", "What it says")
+    return lines + [
+        table_row(
+            text.clean(one.attack, 60), text.decimal(one.p_value), text.clean(one.explanation, 400)
+        )
+        for one in record.collections[:_ROWS]
+    ]
 
 
 def _controls(record: AuditRecord) -> list[str]:

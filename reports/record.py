@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from attacks.results import (
     ControlResult,
     CurvePoint,
+    DatasetInference,
     Estimate,
     GroupShare,
     MembershipFinding,
@@ -197,6 +198,8 @@ class AuditRecord(_Model):
     environment: Environment
     controls: tuple[ControlResult, ...]
     findings: tuple[MembershipFinding, ...]
+    collections: tuple[DatasetInference, ...] = ()
+    """Claims about the members as a collection; they never enter the verdict."""
     inapplicable: tuple[PlannedAttack, ...] = ()
     loss_curve: tuple[CurvePoint, ...] = ()
     by_class: dict[str, tuple[GroupShare, ...]] = Field(default_factory=dict)

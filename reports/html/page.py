@@ -85,7 +85,10 @@ def _charts(record: AuditRecord, points: int) -> dict[str, Any]:
 
 
 def _citations(record: AuditRecord) -> tuple[crosswalk.Citation, ...]:
-    kinds = dict.fromkeys(finding.kind for finding in record.findings) or {"membership": None}
+    found = [finding.kind for finding in record.findings]
+    kinds = dict.fromkeys([*found, *(one.kind for one in record.collections)]) or {
+        "membership": None
+    }
     return tuple(row for kind in kinds for row in crosswalk.citations(kind))
 
 

@@ -69,6 +69,7 @@ CALLS = {
     "pang_iv": 180,
     "gsa1": 10,
     "gsa2": 10,
+    "cdi": 28,
 }
 WU = ["wu_quality", "wu_recon_pixel", "wu_recon_semantic", "wu_faithful", "wu_combined"]
 GSA = ["gsa1", "gsa2"]
@@ -115,7 +116,7 @@ def test_tiers_access_and_fitted_flags():
     assert on_diffusion == [a.MANIFEST.name for a in registry.default_attacks("diffusion")][:5]
     assert on_classifiers == [a.MANIFEST.name for a in registry.default_attacks("classifier")][:5]
     fitted = [m.name for m in built_in if m.fitted]
-    assert fitted == ["secmi_nns", "clid", "clid_vec", "attack_p", "quantile", *DRAWN, *GSA]
+    assert fitted == ["secmi_nns", "clid", "clid_vec", "attack_p", "quantile", *DRAWN, *GSA, "cdi"]
     assert [m.name for m in built_in if m.access is Access.WHITE_BOX] == GSA
     black_box = [m.name for m in built_in if m.access is Access.BLACK_BOX]
     assert black_box == ["rediffuse", *LABELS_ONLY, *DRAWN]

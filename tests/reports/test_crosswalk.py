@@ -6,7 +6,7 @@ import typing
 
 import pytest
 
-from attacks.results import MembershipFinding
+from attacks.results import DatasetInference, MembershipFinding
 from reports import crosswalk
 from reports.html import page
 from tests.reports.pages import sample_page
@@ -49,7 +49,7 @@ def test_every_row_has_a_source_and_a_mark() -> None:
 
 
 def test_kinds_of_the_code_and_of_the_crosswalk_agree() -> None:
-    results = [MembershipFinding]
+    results = [DatasetInference, MembershipFinding]
     in_code = {
         field.default
         for result in results
