@@ -48,7 +48,7 @@ class Manifest:
     """True when it is fitted on the calibration part of the records."""
     higher_is_member: bool = True
     """Always true: a higher score means more likely a member."""
-    kind: Literal["membership", "attribute", "extraction"] = "membership"
+    kind: Literal["membership", "attribute", "dataset inference", "extraction"] = "membership"
     """Kind of finding; only `membership` gives a score for every record."""
 
 
@@ -76,6 +76,12 @@ class DiffusionCapabilities(Capabilities):
     """Side of the (square) input image in pixels."""
     has_captions: bool = True
     """Whether the records at hand carry captions."""
+    has_guesses: bool = False
+    """Whether they carry what a captioner that never saw the training says about the picture."""
+    has_shadow: bool = False
+    """Whether a model fine-tuned like the target on other records can be asked beside it."""
+    encoder: str = ""
+    """Key of the image-text encoder at hand; empty without one."""
 
     @property
     def is_large(self) -> bool:

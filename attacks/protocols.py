@@ -41,6 +41,22 @@ class NoisePredictor(Protocol):
     def predict(self, inputs: Tensor, timesteps: Tensor, conditioning: Any) -> Tensor:
         """(n, c, h, w) predicted noise eps in float32; one forward call per row."""
 
+    def gradient_norms(
+        self,
+        clean: Tensor,
+        noises: Tensor,
+        timesteps: Tensor,
+        conditioning: Any,
+        *,
+        each: bool,
+        batch_size: int,
+    ) -> NDArray[np.float32]:
+        """(p,) norms of the gradient of one record's noise error in each weight tensor.
+
+        clean: (c, h, w); noises: (t, c, h, w), one for each of the (t,) timesteps; each: average
+        the norms of one gradient a timestep; otherwise take the norms of their mean.
+        """
+
 
 class Dose(NamedTuple):
     """A fine-tuned copy after every record was seen `exposures` times."""
@@ -102,3 +118,17 @@ class ClassifierTrainer(Protocol):
         each of m models is trained on; seeds: (m,) initial weights and order of the batches.
         The same arguments give the same models, however many are trained at once.
         """
+
+
+class PairEncoder(Protocol):
+    """Two towers that put images and texts into one space, such as CLIP."""
+
+    @property
+    def key(self) -> str:
+        """Name and hash of the weights; part of every request that it answers."""
+
+    def images(self, pictures: Sequence[Image]) -> NDArray[np.float32]:
+        """(n, d) embeddings of RGB pictures, not normalised."""
+
+    def texts(self, captions: Sequence[str]) -> NDArray[np.float32]:
+        """(n, d) embeddings of captions, not normalised."""

@@ -52,6 +52,18 @@ BUILT_IN = {
     "trajectory": "attacks.membership.trajectory",
     "risk_score": "attacks.membership.risk_score",
     "boundary": "attacks.membership.boundary",
+    "wu_quality": "attacks.membership.wu_quality",
+    "wu_recon_pixel": "attacks.membership.wu_recon_pixel",
+    "wu_recon_semantic": "attacks.membership.wu_recon_semantic",
+    "wu_faithful": "attacks.membership.wu_faithful",
+    "wu_combined": "attacks.membership.wu_combined",
+    "pang_i": "attacks.membership.pang_i",
+    "pang_ii": "attacks.membership.pang_ii",
+    "pang_iii": "attacks.membership.pang_iii",
+    "pang_iv": "attacks.membership.pang_iv",
+    "gsa1": "attacks.membership.gsa1",
+    "gsa2": "attacks.membership.gsa2",
+    "cdi": "attacks.membership.cdi",
 }
 """Name on the command line -> module, in the order of their ids."""
 
@@ -171,6 +183,11 @@ def configure(name: str, capabilities: Capabilities, overrides: Mapping[str, Any
 
 def _check_schedule(requests: tuple[Request, ...], n_timesteps: int) -> None:
     """Refuse timesteps that lie beyond the target's noise schedule."""
+    steps = max((getattr(request, "steps", 0) for request in requests), default=0)
+    if steps > n_timesteps:
+        raise UsageError(
+            f"it would draw in {steps} steps, and the target's schedule has {n_timesteps}"
+        )
     last = max((_last_timestep(request) for request in requests), default=0)
     if last >= n_timesteps:
         raise UsageError(
@@ -181,7 +198,7 @@ def _check_schedule(requests: tuple[Request, ...], n_timesteps: int) -> None:
 def _last_timestep(request: Request) -> int:
     """The highest timestep that a request feeds the model with; SecMI goes one step past t."""
     beyond = request.k if isinstance(request, (StepError, StepResidual)) else 0
-    return getattr(request, "t", 0) + beyond
+    return max(getattr(request, "t", 0) + beyond, *getattr(request, "timesteps", ()), 0)
 
 
 @functools.cache

@@ -252,6 +252,32 @@ class AttributeFinding:
 
 
 @dataclass(frozen=True, slots=True)
+class DatasetInference:
+    """Whether a collection as a whole was used in training; says nothing about one record."""
+
+    attack: str
+    rule_id: str
+    title: str
+    access: str
+    n_published: int
+    """Members that the test used (subjects, where the records name subjects)."""
+    n_unpublished: int
+    """Nonmembers that it used, likewise."""
+    p_value: float | None
+    """One-sided p of one test on held-out records; None if no claim may be made."""
+    effect: float | None
+    """Difference of the mean scores in standard deviations of the unpublished records' scores."""
+    alpha: float
+    """Error probability of the claim."""
+    is_used: bool | None
+    """Whether p is at most alpha; None if no claim may be made."""
+    explanation: str
+    """The claim in one or two sentences, or why there is none."""
+    cost: Cost
+    kind: str = "dataset inference"
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedAttack:
     """An attack that was asked for but could not run."""
 

@@ -17,6 +17,7 @@ import torch
 from attacks.extraction.generation import GenerationFinding
 from attacks.results import AttributeFinding, PlannedAttack
 from auditor import __version__
+from auditor.collection import collection_claims
 from auditor.coverage import coverage
 from auditor.judge import Judgement
 from auditor.memory import peak_memory_mb
@@ -70,6 +71,7 @@ def assemble(
         environment=_environment(scan),
         controls=judgement.controls,
         findings=findings,
+        collections=collection_claims(scan, observed, judgement.controls),
         inapplicable=inapplicable,
         **scan.sections(observed),
         attributes=attributes,

@@ -13,6 +13,17 @@ from attacks.errors import PolicyError, did_you_mean
 from auditor.records import ReadOptions
 
 
+class EncoderConfig(BaseModel):
+    """The image-text encoder (CLIP) of attacks that compare meanings: the attacker's own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    """A directory with a CLIP model, an architecture of open_clip, or `hf-hub:` and a hub id."""
+    checkpoint: Path | None = None
+    """File with the weights of an architecture."""
+
+
 class ScanConfig(BaseModel):
     """The configuration of a scan, as written by `auditor init`."""
 
@@ -22,6 +33,8 @@ class ScanConfig(BaseModel):
     """Names of the attacks to run; the default is the shared bundle."""
     attack_options: dict[str, dict[str, Any]] = {}
     """Attack name -> settings that differ from the paper's defaults."""
+    encoder: EncoderConfig | None = None
+    """Diffusion models: image-text encoder of the attacks that compare meanings."""
     classes: tuple[str | int, ...] | None = None
     """Classifiers: labels in the order of the model's outputs, where its file does not name them."""
     records: ReadOptions = ReadOptions()
@@ -43,9 +56,14 @@ TEMPLATE = """\
 #   pia:
 #     t: 200
 
+# encoder:                   # image-text encoder of attacks that compare meanings (CLIP)
+#   name: ViT-B-32           # of open_clip, or a directory with a CLIP model
+#   checkpoint: weights.safetensors
+
 # records:
 #   image_column: image      # column with the image (Parquet) or its path (JSONL, CSV)
 #   text_column: text        # column with the caption
+#   guess_column: blip       # column with what a captioner says, for attacks without captions
 #   subject_column: person   # one person, several records: the unit becomes the person
 #   label_column: label      # classifiers: column with the class
 #   drop_columns: [row_id]   # classifiers: columns that the model does not take

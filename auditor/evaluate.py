@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from attacks.errors import DataError
 from attacks.manifest import Manifest
 from attacks.results import Cost, Identified, MembershipFinding, TprAtFpr
-from attacks.statistics.auc import Auc, auc, roc_curve, score_distribution
+from attacks.statistics.auc import Auc, auc, paired_difference, roc_curve, score_distribution
 from attacks.statistics.identified import (
     RANKS,
     TopEvidence,
@@ -53,6 +53,8 @@ class AttackEntry:
     """Smallest dose at which its positive control was caught; None if never, or not run."""
     variant: str = ""
     """What tells this run of the attack from another one, such as `unconditional`."""
+    blind_twin: NDArray[np.float64] | None = None
+    """(n,) scores of the same classifier on the records alone, where the attack has such a twin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,10 @@ def _finding(
         top_nonmembers=top.nonmembers,
         positive_control_dose=dose,
         supports_pass=dose is not None and dose <= policy.accepted_dose,
-        warnings=_warnings(unit, statistics.auc, fprs),
+        warnings=(
+            *_warnings(unit, statistics.auc, fprs),
+            *_beside_its_twin(unit, entry.blind_twin, records),
+        ),
     )
 
 
@@ -256,3 +261,20 @@ def _warnings(unit: Units, estimate: Auc, fprs: list[float]) -> tuple[str, ...]:
     if tied > 0.1:
         found.append(f"{tied:.0%} of the scores repeat another score; ties count for neither side.")
     return tuple(found)
+
+
+def _beside_its_twin(
+    unit: Units, twin: NDArray[np.float64] | None, records: RecordTable
+) -> tuple[str, ...]:
+    """What the attack's classifier reaches without the model, and whether the attack beats it."""
+    if twin is None:
+        return ()
+    alone = units_of("its blind twin", twin, records)
+    blind = auc(alone.members, alone.nonmembers).interval()
+    ahead = paired_difference((unit.members, alone.members), (unit.nonmembers, alone.nonmembers))
+    verdict = "the attack beats it" if ahead.low > 0 else "the attack is not shown to beat it"
+    return (
+        f"Its blind twin, the same classifier on the records without the model, has AUC "
+        f"{blind.value:.3f} ({blind.low:.3f} to {blind.high:.3f}); {verdict} "
+        f"(difference {ahead.low:+.3f} to {ahead.high:+.3f}).",
+    )

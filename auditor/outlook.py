@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from attacks.statistics.power import reachable_verdicts
 from auditor.controls.positive import MIN_COMPARED, N_INJECTED
 from auditor.memory import peak_memory_mb
+from auditor.scoring import names_of
 
 if TYPE_CHECKING:
     from auditor.prepare import PreparedScan
@@ -28,6 +29,8 @@ class Outlook:
     n_calibration: int
     """Records set aside."""
     calls_per_record: int
+    drawing_calls_per_record: int
+    """Of these, to draw images; controls draw too."""
     n_calls: int
     """Forward calls at most, in images, controls included; stored observations save some."""
     n_control_calls: int
@@ -54,6 +57,7 @@ def look_ahead(scan: PreparedScan) -> Outlook:
         n_nonmembers=n_nonmembers,
         n_calibration=len(scan.calibration),
         calls_per_record=plan.calls_per_record,
+        drawing_calls_per_record=plan.drawing_calls_per_record,
         n_calls=expense.n_calls,
         n_control_calls=expense.n_control_calls,
         seconds=expense.seconds,
@@ -79,7 +83,7 @@ def _reachable(scan: PreparedScan) -> tuple[str, ...]:
     splits, policy = scan.splits, scan.policy
     reachable = reachable_verdicts(
         *_units(scan),
-        len(scan.plan.configs),
+        max(1, len(names_of(scan.plan))),
         fpr=policy.rules.identified.fpr,
         limit=policy.rules.identified.limit,
         auc_limits=(policy.rules.auc.lower, policy.rules.auc.upper),

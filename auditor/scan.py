@@ -24,7 +24,7 @@ from auditor.outputs import write_outputs
 from auditor.prepare import Observed, PreparedScan, ScanOptions
 from auditor.progress import Progress
 from auditor.records import Record
-from auditor.scoring import Scores, calibrated, difference, score_all
+from auditor.scoring import Scores, blind_twins, calibrated, difference, score_all
 from reports.record import AuditRecord
 
 __all__ = ["PreparedScan", "ScanOptions", "ScanResult", "plan_scan", "run_scan", "scan_model"]
@@ -86,7 +86,7 @@ def run_scan(scan: PreparedScan, progress: Progress) -> ScanResult:
         evaluation = evaluate(
             scores | paired,
             _table(scan, observed, published, controls),
-            _entries(scan, scores | paired, controls),
+            _entries(scan, scores | paired, controls, observed),
             scan.judged_by,
             seed=scan.options.seed,
         )
@@ -115,8 +115,11 @@ def _calibrate(scan: PreparedScan, progress: Progress) -> Calibration | None:
     return Calibration(scan.observe(records), np.isin([r.id for r in records], members))
 
 
-def _entries(scan: PreparedScan, scores: Scores, controls: Controls) -> dict[str, AttackEntry]:
+def _entries(
+    scan: PreparedScan, scores: Scores, controls: Controls, observed: Observed
+) -> dict[str, AttackEntry]:
     entries = {}
+    twins = blind_twins(scan.plan, observed.observations, observed.calibration)
     for name in scores:
         base = name.removesuffix(calibrated(""))
         entries[name] = AttackEntry(
@@ -124,6 +127,7 @@ def _entries(scan: PreparedScan, scores: Scores, controls: Controls) -> dict[str
             cost=scan.plan.cost(base),
             positive_control_dose=controls.caught_at.get(name),
             variant="" if base == name else "paired with the reference",
+            blind_twin=twins.get(name),
         )
     return entries
 

@@ -15,17 +15,27 @@ Scores = dict[str, NDArray[np.float64]]
 """Attack name -> (n,) scores, higher is more likely a member."""
 
 
+DATASET = "dataset inference"
+"""Kind of the attacks that judge a collection as a whole."""
+
+
+def names_of(plan: Plan, kind: str = "membership") -> tuple[str, ...]:
+    """The attacks of a plan that make one kind of claim."""
+    return tuple(name for name in plan.configs if attack(name).MANIFEST.kind == kind)
+
+
 def score_all(
     plan: Plan, observations: Observations, calibration: Calibration | None
 ) -> tuple[Scores, tuple[PlannedAttack, ...]]:
-    """Scores by attack, and the attacks that turned out not to be applicable.
+    """Scores of single records by attack, and the attacks that turned out not to be applicable.
 
     Raises InternalError if an attack returns something other than finite scores (n,).
     """
     scores: Scores = {}
     dropped: list[PlannedAttack] = []
     n_records = len(next(iter(observations.values()))) if plan.configs else 0
-    for name, config in plan.configs.items():
+    for name in names_of(plan):
+        config = plan.configs[name]
         try:
             found = np.asarray(attack(name).score(observations, config, calibration), dtype=float)
         except Inapplicable as reason:
@@ -35,6 +45,20 @@ def score_all(
             raise InternalError(f"attack '{name}' did not return {n_records} finite scores")
         scores[name] = found
     return scores, tuple(dropped)
+
+
+def blind_twins(plan: Plan, observations: Observations, calibration: Calibration | None) -> Scores:
+    """Scores of the blind twins of attacks that have one: the same classifier without the target."""
+    twins: Scores = {}
+    for name, config in plan.configs.items():
+        twin = getattr(attack(name), "blind_twin", None)
+        if twin is None:
+            continue
+        try:
+            twins[name] = np.asarray(twin(observations, config, calibration), dtype=float)
+        except Inapplicable:  # the attack itself has said why
+            continue
+    return twins
 
 
 def difference(scores: Scores, reference: Scores) -> Scores:

@@ -43,6 +43,11 @@ def render(record: AuditRecord) -> str:
         _details("Attacks", _attacks(record)),
         *([_details("Attribute inference", _attributes(record))] if record.attributes else []),
         *([_details("Extraction", _extraction(record.extraction))] if record.extraction else []),
+        *(
+            [_details("The collection as a whole", _collections(record))]
+            if record.collections
+            else []
+        ),
         _details("Controls", _controls(record)),
     ]
     foot = ["", f"<sub>{_facts(record)} {wording.NOT_ADVICE}</sub>", ""]
@@ -148,6 +153,16 @@ def _extraction(found: GenerationFinding) -> list[str]:
 
 def _with_interval(one: Estimate) -> str:
     return f"{text.decimal(one.value)} ({text.interval(one.low, one.high)})"
+
+
+def _collections(record: AuditRecord) -> list[str]:
+    lines = table_header("Attack", "p", "What it says")
+    return lines + [
+        table_row(
+            text.clean(one.attack, 60), text.decimal(one.p_value), text.clean(one.explanation, 400)
+        )
+        for one in record.collections[:_ROWS]
+    ]
 
 
 def _controls(record: AuditRecord) -> list[str]:

@@ -15,6 +15,7 @@ from attacks.results import (
     AttributeFinding,
     ControlResult,
     CurvePoint,
+    DatasetInference,
     Estimate,
     GroupShare,
     MembershipFinding,
@@ -199,6 +200,8 @@ class AuditRecord(_Model):
     environment: Environment
     controls: tuple[ControlResult, ...]
     findings: tuple[MembershipFinding, ...]
+    collections: tuple[DatasetInference, ...] = ()
+    """Claims about the members as a collection; they never enter the verdict."""
     inapplicable: tuple[PlannedAttack, ...] = ()
     loss_curve: tuple[CurvePoint, ...] = ()
     by_class: dict[str, tuple[GroupShare, ...]] = Field(default_factory=dict)

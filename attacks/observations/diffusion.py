@@ -130,6 +130,26 @@ class VariationDistance(Request):
         return self.n * -(-self.t // self.k)
 
 
+@dataclass(frozen=True, slots=True)
+class GradientNorms(Request):
+    """(n, p) l2 norm of the loss's gradient in each of the p weight tensors, as float32.
+
+    The loss is the mean squared noise error, one noise a timestep. `each` takes one gradient a
+    timestep and averages their norms; otherwise there is one gradient, of the mean over timesteps.
+    A tensor that does not take part has norm 0.
+    """
+
+    kind: ClassVar[str] = "gradient_norms"
+    timesteps: tuple[int, ...]
+    each: bool = False
+    condition: str = "caption"
+
+    @property
+    def calls(self) -> int:
+        """Forward calls; the way back costs about twice as much again."""
+        return len(self.timesteps)
+
+
 def default_condition(capabilities: DiffusionCapabilities) -> str:
     """The record's caption, or the empty text where a text model is audited without captions."""
     is_uncaptioned = capabilities.is_text_conditional and not capabilities.has_captions

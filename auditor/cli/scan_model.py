@@ -172,6 +172,11 @@ def _print_outlook(outlook, *, as_json: bool) -> None:  # noqa: ANN001
         f"[bold]Calls[/]     {o.calls_per_record} a record, {o.n_calls:,} in all "
         f"({o.n_control_calls:,} of them for controls)"
     )
+    if o.drawing_calls_per_record:
+        stdout.print(
+            f"          {o.drawing_calls_per_record} a record draw images, in the copies of the "
+            "controls too; fewer `steps` or images `r` cost less"
+        )
     stdout.print(f"[bold]Time[/]      about {duration(o.seconds)} on {o.device}")
     stdout.print(f"[bold]Memory[/]    about {o.memory_mb:,.0f} MB with batches of {o.batch_size}")
     stdout.print("[bold]What these sizes can decide[/]")

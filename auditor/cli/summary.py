@@ -27,6 +27,8 @@ def print_summary(result: ScanResult, *, quiet: bool = False) -> None:
         stdout.print(f"[bold]{plain(rule.rule)}[/] {outcome}: {plain(rule.explanation)}")
         if rule.needed:
             stdout.print(f"  [dim]would decide it:[/] {plain(rule.needed)}")
+    for claim in record.collections:
+        stdout.print(f"[bold]{plain(claim.attack)}[/] the collection: {plain(claim.explanation)}")
     stdout.print("\n[bold]Controls[/]")
     for control in record.controls:
         stdout.print(f"  {control.status.value:8} {plain(control.name)}: {plain(control.summary)}")

@@ -37,7 +37,7 @@ from auditor.observe.cache import shard_key
 from auditor.observe.noise import noise
 from auditor.progress import Progress
 from auditor.records import Record
-from auditor.scoring import Scores, calibrated, score_all, with_reference
+from auditor.scoring import Scores, calibrated, names_of, score_all, with_reference
 from auditor.targets.finetuning import RECIPE
 
 if TYPE_CHECKING:
@@ -103,9 +103,12 @@ def _planted(
         place = {record.id: i for i, record in enumerate(nonmembers)}
         index = [place[record.id] for record in chosen]
         reference = {name: values[index] for name, values in base.items()}
-    names = [*scan.plan.configs]
+    names = [*names_of(scan.plan)]
+    if not names:
+        summary = "not run: no attack on single records was chosen"
+        return PositiveControl(ControlResult("positive", ControlStatus.NOT_RUN, summary), {})
     if reference is not None:
-        names += [calibrated(name) for name in scan.plan.configs]
+        names += [calibrated(name) for name in names_of(scan.plan)]
     fpr = scan.policy.rules.identified.fpr
     doses = _doses(scan, chosen, reference, calibration)
     return positive_control(doses, names, len(chosen), fpr)

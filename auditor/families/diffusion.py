@@ -50,6 +50,7 @@ from auditor.records import Record, load_splits
 from auditor.targets.diffusion import DiffusionTarget
 from auditor.targets.loading import open_target
 from auditor.targets.timing import seconds_per_call
+from auditor.targets.towers import open_towers
 from reports import record as schema
 
 PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
@@ -150,6 +151,8 @@ class DiffusionScan(PreparedScan):
             record += " and its caption"
         is_black_box = access == "black-box"
         means = "images from the model" if is_black_box else "the model's noise predictions"
+        if access == "white-box":
+            means = "the model's weights, to take gradients"
         return f"{record}; {means}"
 
     @property
@@ -215,8 +218,9 @@ class DiffusionScan(PreparedScan):
         n_control = MOST_RECORDS * per_record * (1 + len(doses))
         n_training = TRAINING_COST * N_INJECTED * max(doses, default=1)
         rate = seconds_per_call(self.target, self.executor.batch_size)
+        backward = (TRAINING_COST - 1) * self.plan.gradient_calls_per_record / max(per_record, 1)
         n_drawn = self._drawn()
-        seconds = (n_target + n_control + n_training + n_drawn) * rate
+        seconds = ((n_target + n_control) * (1 + backward) + n_training + n_drawn) * rate
         return Expense(n_target + n_control + n_drawn, n_control, float(np.ceil(seconds)))
 
     def _drawn(self) -> int:
@@ -252,7 +256,16 @@ def prepare(options: ScanOptions, progress: Progress) -> DiffusionScan:
     with timed(seconds, "load model"):
         target = _open(options, options.model, options.lora)
         reference = _open(options, options.reference, None) if options.reference else None
-    target.capabilities = dataclasses.replace(target.capabilities, has_captions=splits.has_captions)
+    encoder = None
+    if config.encoder is not None and target.capabilities.is_text_conditional:
+        with timed(seconds, "load encoder"):
+            encoder = open_towers(config.encoder.name, config.encoder.checkpoint, target.device)
+    target.capabilities = dataclasses.replace(
+        target.capabilities,
+        has_captions=splits.has_captions,
+        has_guesses=splits.has_guesses,
+        encoder="" if encoder is None else encoder.key,
+    )
     extraction, skipped = _extraction(names, target.capabilities, config)
     settings = {name: own for name, own in config.attack_options.items() if name != EXTRACTION}
     plan = make_plan(scored, target.capabilities, settings)
@@ -279,7 +292,7 @@ def prepare(options: ScanOptions, progress: Progress) -> DiffusionScan:
         seconds=seconds,
         reference=reference,
         extraction=extraction,
-        executor=LocalExecutor(options.seed, batch_size, progress, usage),
+        executor=LocalExecutor(options.seed, batch_size, progress, usage, encoder),
     )
 
 

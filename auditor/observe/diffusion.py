@@ -20,6 +20,7 @@ from torch import Tensor
 from attacks.observations import (
     NORMS,
     CleanNorms,
+    GradientNorms,
     NoiseError,
     ProximalError,
     Request,
@@ -77,7 +78,37 @@ class ShardObserver:
             answers |= self._secmi(step, residuals)
         for variation in (r for r in requests if isinstance(r, VariationDistance)):
             answers[variation] = self._variations(variation)
+        for gradient in (r for r in requests if isinstance(r, GradientNorms)):
+            answers[gradient] = self._gradient_norms(gradient)
         return answers
+
+    def _gradient_norms(self, request: GradientNorms) -> NDArray[np.floating]:
+        """(n, p) one record after another: gradients of several would be added up."""
+        steps = torch.tensor(request.timesteps, device=self.predictor.device)
+        found = []
+        for i, clean in enumerate(self._clean_inputs()):
+            conditioning = self._conditioning_of(
+                [Row(i, t, request.condition) for t in request.timesteps]
+            )
+            norms = self.predictor.gradient_norms(
+                clean,
+                self._noise([(i, t, 0) for t in request.timesteps]),
+                steps,
+                conditioning,
+                each=request.each,
+                batch_size=self.batch_size,
+            )
+            self.on_calls(len(steps))
+            found.append(norms)
+        return np.stack(found)
+
+    def _conditioning_of(self, rows: Sequence[Row]) -> Any:
+        """Conditioning of rows, None for a model that takes no text."""
+        if self._conditioning is None:
+            return None
+        texts = [condition_text(self.captions[r.record], r.condition) for r in rows]
+        index = torch.tensor([self._texts[t] for t in texts], device=self.predictor.device)
+        return self._conditioning.rows(index)
 
     def _clean_inputs(self, crop: float = 1.0) -> Tensor:
         if crop not in self._inputs:
@@ -94,14 +125,8 @@ class ShardObserver:
         self._conditioning = self.predictor.embed(list(self._texts))
 
     def _predict(self, inputs: Tensor, rows: Sequence[Row]) -> Tensor:
-        device = self.predictor.device
-        timesteps = torch.tensor([row.t for row in rows], device=device)
-        conditioning = None
-        if self._conditioning is not None:
-            texts = [condition_text(self.captions[r.record], r.condition) for r in rows]
-            index = torch.tensor([self._texts[text] for text in texts], device=device)
-            conditioning = self._conditioning.rows(index)
-        predicted = self.predictor.predict(inputs, timesteps, conditioning)
+        timesteps = torch.tensor([row.t for row in rows], device=self.predictor.device)
+        predicted = self.predictor.predict(inputs, timesteps, self._conditioning_of(rows))
         self.on_calls(len(rows))
         return predicted
 

@@ -8,16 +8,21 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL.Image import Image
 
-from attacks.errors import TargetError
+from attacks.errors import InternalError, TargetError
 from attacks.observations import Observations, Request, with_requirements
-from attacks.protocols import NoisePredictor
+from attacks.observations.generations import Generation, Held
+from attacks.protocols import NoisePredictor, PairEncoder
 from auditor.memory import is_out_of_memory
 from auditor.observe.cache import Cache, shard_key
 from auditor.observe.diffusion import ShardObserver
+from auditor.observe.drawn import DrawnObserver
+from auditor.observe.generation import GenerationExecutor
 from auditor.observe.usage import Usage
 from auditor.progress import Progress
 from auditor.records import Record
+from auditor.targets.diffusion import DiffusionTarget
 
 SHARD_RECORDS = 128
 """Records in a shard: the unit of resume."""
@@ -35,6 +40,8 @@ class LocalExecutor:
     progress: Progress = field(default_factory=Progress)
     usage: Usage = field(default_factory=Usage)
     """Counts calls; shared with the scan that the executor works for."""
+    encoder: PairEncoder | None = None
+    """Answers requests about meaning; the attacker's own."""
 
     def observe(
         self,
@@ -104,7 +111,10 @@ class LocalExecutor:
         cache: Cache | None,
     ) -> dict[Request, NDArray[np.floating]]:
         images = [record.open() for record in shard]
-        while True:
+        drawn = [r for r in requests if isinstance(r, Generation | Held)]
+        plain = [r for r in requests if not isinstance(r, Generation | Held)]
+        answers = self._draw(predictor, shard, images, drawn, cache) if drawn else {}
+        while plain:
             observer = ShardObserver(
                 predictor=predictor,
                 images=images,
@@ -115,14 +125,42 @@ class LocalExecutor:
                 on_calls=self._count,
             )
             try:
-                answers = observer.observe(requests)
+                answers |= observer.observe(plain)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 self._halve(cache, error)
                 continue
-            _check_finite(answers)
-            return answers
+            break
+        _check_finite(answers)
+        return answers
+
+    def _draw(
+        self,
+        predictor: NoisePredictor,
+        shard: Sequence[Record],
+        images: Sequence[Image],
+        requests: Sequence[Request],
+        cache: Cache | None,
+    ) -> dict[Request, NDArray[np.floating]]:
+        """Answers to requests about images that the target draws."""
+        if not isinstance(predictor, DiffusionTarget):
+            raise InternalError("images can only be drawn from a diffusion target")
+        drawing = GenerationExecutor(predictor, self.batch_size, cache, usage=Usage())
+        observer = DrawnObserver(
+            executor=drawing,
+            images=images,
+            captions=[record.caption or "" for record in shard],
+            guesses=[record.guess or "" for record in shard],
+            ids=[record.id for record in shard],
+            seed=self.seed,
+            encoder=self.encoder,
+        )
+        answers = observer.observe(requests)
+        self.usage.n_calls += drawing.usage.n_calls  # what it read from its cache `_shard` counts
+        if drawing.batch_size < self.batch_size:
+            self._shrink(drawing.batch_size, cache)
+        return answers
 
     def _count(self, rows: int) -> None:
         self.usage.n_calls += rows
@@ -133,9 +171,12 @@ class LocalExecutor:
                 "out of memory with a single image; use --precision bf16, a smaller "
                 "--resolution, or another --device"
             ) from error
-        self.batch_size //= 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        self._shrink(self.batch_size // 2, cache)
+
+    def _shrink(self, batch_size: int, cache: Cache | None) -> None:
+        self.batch_size = batch_size
         self.progress.note(f"out of memory: going on with batches of {self.batch_size}")
         if cache:
             cache.store_batch_size(self.batch_size)

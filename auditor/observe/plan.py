@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from attacks.manifest import Capabilities
-from attacks.observations import Request, calls_per_record, with_requirements
+from attacks.observations import (
+    GenerationQuality,
+    GradientNorms,
+    Request,
+    calls_per_record,
+    with_requirements,
+)
 from attacks.registry import attack, configure
 from attacks.results import Cost, PlannedAttack
 
@@ -27,6 +33,16 @@ class Plan:
     def calls_per_record(self) -> int:
         """Forward calls per record of the shared pass."""
         return calls_per_record(self.requests)
+
+    @property
+    def drawing_calls_per_record(self) -> int:
+        """Those of them that draw images."""
+        return sum(r.calls for r in self.requests if isinstance(r, GenerationQuality))
+
+    @property
+    def gradient_calls_per_record(self) -> int:
+        """Those of them whose gradient is taken, which costs about twice as much again."""
+        return sum(r.calls for r in self.requests if isinstance(r, GradientNorms))
 
     @property
     def is_fitted(self) -> bool:

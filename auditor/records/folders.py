@@ -135,7 +135,8 @@ def _list_tables(
                     continue
             caption = normal_text(table.text(row, columns.text))
             subject = normal_text(table.text(row, columns.subject))
-            rows.append(Row(FileSource(path, folder.name(path)), caption, subject))
+            guess = normal_text(table.text(row, columns.guess))
+            rows.append(Row(FileSource(path, folder.name(path)), caption, subject, guess))
     if split is not None:
         shown = printable(tables[0].path.name)
         check_split_found(splits, split, str(options.split_column), shown)

@@ -23,6 +23,8 @@ IMAGE_COLUMNS = ("file_name", "image", "img", "image_path", "path", "file", "ima
 
 TEXT_COLUMNS = ("text", "caption")
 """Where captions are looked for if no column is named, in this order."""
+GUESS_COLUMNS = ("caption_guess",)
+"""Where what a captioner says is looked for."""
 
 LABEL_COLUMNS = ("label", "target", "class", "y")
 """Where labels are looked for if no column is named, in this order."""
@@ -56,6 +58,8 @@ class Row:
     """NFC caption; None also for an empty one."""
     subject: str | None = None
     """Data subject; None also for an empty one."""
+    guess: str | None = None
+    """What a captioner says about the picture; None also for an empty one."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -89,6 +93,8 @@ class Columns:
     """Data subjects."""
     split: str | None
     """Splits."""
+    guess: str | None = None
+    """What a captioner says about the pictures."""
 
     @property
     def caption_source(self) -> str:
@@ -147,7 +153,10 @@ def resolve_columns(
         text = find_column(names, beside.option, options.text_column, beside.guesses, where)
     subject = find_column(names, "subject_column", options.subject_column, ("subject",), where)
     split = find_column(names, "split_column", options.split_column, (), where)
-    return Columns(image, text, subject, split)
+    guess: str | None = None
+    if beside is CAPTIONS and options.captions:
+        guess = find_column(names, "guess_column", options.guess_column, GUESS_COLUMNS, where)
+    return Columns(image, text, subject, split, guess)
 
 
 def check_split_found(values: Sequence[str | None], wanted: str, column: str, where: str) -> None:

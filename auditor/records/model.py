@@ -46,6 +46,8 @@ class Record:
     """Private: how to read the picture again."""
     max_pixels: int = field(default=MAX_PIXELS, compare=False)
     """The limit under which it was read."""
+    guess: str | None = field(default=None, compare=False)
+    """What a captioner that never saw the training says about the picture, if that is known."""
 
     @property
     def size(self) -> str:
@@ -95,6 +97,8 @@ class ReadOptions:
     """Column of the captions; None: text or caption, if there."""
     subject_column: str | None = None
     """Column of the data subject; None: subject, if there."""
+    guess_column: str | None = None
+    """Column of what a captioner says about each picture; None: caption_guess, if there."""
     split_column: str | None = None
     """Column that tells members from nonmembers in one data set; None: two data sets."""
     member_split: str = "train"
@@ -179,6 +183,13 @@ class Splits:
     """Where the captions come from, for the report: `column 'text'`, `.txt files`, `none`."""
     notes: tuple[str, ...]
     """What a reader of the report should know; names no record."""
+
+    @property
+    def has_guesses(self) -> bool:
+        """Every record has what a captioner says about it."""
+        sides = (self.members, self.nonmembers)
+        parts = (*sides, self.calibration_members, self.calibration_nonmembers)
+        return all(record.guess is not None for part in parts for record in part)
 
     @property
     def n_near_duplicates_across(self) -> int:

@@ -78,13 +78,15 @@ def _list_file(
         n_group = file.metadata.row_group(group).num_rows
         captions = _texts(file, group, columns.text, n_group)
         subjects = _texts(file, group, columns.subject, n_group)
+        guesses = _texts(file, group, columns.guess, n_group)
         values = _texts(file, group, columns.split, n_group) if split is not None else None
         splits.extend(values or ())
         for i in range(n_group):
             if values is not None and values[i] != split:
                 continue
             source = ParquetSource(str(path), name, columns.image, group, i, start + i)
-            rows.append(Row(source, normal_text(captions[i]), normal_text(subjects[i])))
+            texts = (normal_text(column[i]) for column in (captions, subjects, guesses))
+            rows.append(Row(source, *texts))
         start += n_group
     return rows
 
@@ -115,7 +117,7 @@ def _check_types(schema: pa.Schema, columns: Columns, shown: str) -> None:
             f"{shown}: column '{printable(columns.image)}' holds {printable(image)}, not encoded "
             "pictures; name one of bytes, or of a struct with bytes, with image_column"
         )
-    for column in (columns.text, columns.subject, columns.split):
+    for column in (columns.text, columns.subject, columns.split, columns.guess):
         kind = None if column is None else schema.field(column).type
         if kind is not None and kinds.is_dictionary(kind):
             kind = kind.value_type

@@ -166,6 +166,7 @@ def _record(picture: Picture, row: Row, multiplicity: int, options: ReadOptions)
         colour=picture.colour,
         source=row.source,
         max_pixels=options.max_pixels,
+        guess=row.guess,
     )
 
 

@@ -113,6 +113,11 @@ class DiffusionTarget:
         mode = "L" if channels == 1 else "RGB"
         return [_fit(image.convert(mode), self._size, crop) for image in images]
 
+    def pictures(self, images: Sequence[Image.Image]) -> NDArray[np.uint8]:
+        """(n, height, width, 3) RGB bytes of images, cut and resized as `prepare` does."""
+        fitted = [_fit(image.convert("RGB"), self._size, 1.0) for image in images]
+        return np.stack([np.asarray(image, dtype=np.uint8) for image in fitted])
+
     def decode(self, inputs: Tensor) -> Tensor:
         """(n, channels, height, width) images in [0, 1] of clean inputs."""
         if self.vae is not None:
@@ -149,6 +154,23 @@ class DiffusionTarget:
             output = self.native(inputs, timesteps, conditioning)
         at = self.coefficients.at(timesteps)
         return to_epsilon(output, inputs, at, self.layout.prediction_type)
+
+    def gradient_norms(
+        self,
+        clean: Tensor,
+        noises: Tensor,
+        timesteps: Tensor,
+        conditioning: Conditioning | None,
+        *,
+        each: bool,
+        batch_size: int,
+    ) -> NDArray[np.float32]:
+        """(p,) norms of the gradient of one record's noise error in each weight tensor."""
+        from auditor.targets.gradients import gradient_norms
+
+        return gradient_norms(
+            self, clean, noises, timesteps, conditioning, each=each, batch_size=batch_size
+        )
 
     def reinitialised(self, seed: int) -> DiffusionTarget:
         """The same architecture with fresh random weights in the U-Net."""

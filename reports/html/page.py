@@ -91,6 +91,7 @@ def _citations(record: AuditRecord) -> tuple[crosswalk.Citation, ...]:
     found = [finding.kind for finding in record.findings]
     found += [finding.kind for finding in record.attributes]
     found += [record.extraction.kind] if record.extraction else []
+    found += [one.kind for one in record.collections]
     kinds = dict.fromkeys(found or ["membership"])
     return tuple(row for kind in kinds for row in crosswalk.citations(kind))
 

@@ -59,7 +59,25 @@ CALLS = {
     "trajectory": 1,
     "risk_score": 1,
     "boundary": 325,
+    "wu_quality": 300,
+    "wu_recon_pixel": 300,
+    "wu_recon_semantic": 300,
+    "wu_faithful": 300,
+    "wu_combined": 300,
+    "pang_i": 180,
+    "pang_ii": 180,
+    "pang_iii": 180,
+    "pang_iv": 180,
+    "gsa1": 10,
+    "gsa2": 10,
+    "cdi": 28,
 }
+WU = ["wu_quality", "wu_recon_pixel", "wu_recon_semantic", "wu_faithful", "wu_combined"]
+GSA = ["gsa1", "gsa2"]
+PANG = ["pang_i", "pang_ii", "pang_iii", "pang_iv"]
+DRAWN = WU + PANG
+GUESSING = ["pang_ii", "pang_iv"]
+NEED_ENCODER = ["wu_recon_semantic", "wu_faithful", *PANG]
 LABELS_ONLY = ["gap", "label_only", "boundary"]
 NO_SHADOWS = ["yeom", "gap", "entropy", "mentr", "attack_p", "quantile", "label_only", "boundary"]
 
@@ -99,19 +117,23 @@ def test_tiers_access_and_fitted_flags():
     assert on_diffusion == [a.MANIFEST.name for a in registry.default_attacks("diffusion")][:5]
     assert on_classifiers == [a.MANIFEST.name for a in registry.default_attacks("classifier")][:5]
     fitted = [m.name for m in built_in if m.fitted]
-    assert fitted == ["secmi_nns", "clid", "clid_vec", "attack_p", "quantile"]
+    assert fitted == ["secmi_nns", "clid", "clid_vec", "attack_p", "quantile", *DRAWN, *GSA, "cdi"]
+    assert [m.name for m in built_in if m.access is Access.WHITE_BOX] == GSA
     black_box = [m.name for m in built_in if m.access is Access.BLACK_BOX]
-    assert black_box == ["rediffuse", *LABELS_ONLY]
+    assert black_box == ["rediffuse", *LABELS_ONLY, *DRAWN]
 
 
 @pytest.mark.parametrize("name", DIFFUSION)
 @pytest.mark.parametrize("capabilities", [PIXEL, SMALL_TEXT, LARGE_TEXT, UNCAPTIONED])
 def test_applicable_gives_none_or_a_reason(name, capabilities):
     reason = registry.attack(name).applicable(capabilities)
-    needs_caption = name in ("clid", "clid_vec")
+    needs_caption = name in ("clid", "clid_vec", *DRAWN)
     if needs_caption and not (capabilities.is_text_conditional and capabilities.has_captions):
         assert reason.startswith("needs ")
         assert "caption" in reason
+    elif name in NEED_ENCODER and not capabilities.encoder:
+        lacks = "caption_guess" if name in GUESSING else "needs an image-text encoder"
+        assert lacks in reason
     else:
         assert reason is None
 
@@ -202,7 +224,7 @@ def test_defaults_are_frozen_hashable_and_on_the_schedule(name, n_timesteps, cap
 def test_every_option_is_documented(name):
     module = registry.attack(name)
     config = type(module.default_config(TARGETS[module.MANIFEST.family]))
-    source = inspect.getsource(config)
+    source = "".join(inspect.getsource(c) for c in config.__mro__ if c is not object)
     for field in dataclasses.fields(config):
         assert re.search(rf'\n    {field.name}: [^\n]*\n    """[A-Z]', source), field.name
 
@@ -343,6 +365,11 @@ def test_overrides_replace_defaults_for_this_target():
         ("pia", {"p": 3}, ["p must be one of 1, 2, 4, 5, got 3"]),
         ("pia", {"t": 1000}, ["timestep 1000", "ends at 999"]),
         ("secmi", {"t": 990, "k": 10}, ["timestep 1000", "ends at 999"]),
+        ("gsa1", {"timesteps": [5, 1000]}, ["timestep 1000", "ends at 999"]),
+        ("wu_quality", {"steps": 1001}, ["1001 steps", "schedule has 1000"]),
+        ("wu_quality", {"guidance": 0.5}, ["guidance must be at least 1, got 0.5"]),
+        ("wu_recon_pixel", {"r": 0}, ["r must be above 0"]),
+        ("wu_combined", {"parts": ["pixel"]}, ["unknown part 'pixel'", "'pixels'"]),
         ("loss", {"timesteps": 100}, ["a list, each item a whole number, got 100"]),
         ("loss", {"timesteps": [100, "200"]}, ["a list, each item a whole number"]),
         ("pfami", {"floor": "1e-6"}, ["a number, got '1e-6'", "1.0e-6"]),

@@ -196,3 +196,18 @@ def test_single_records_do_not_break_anything(n1: int, n0: int) -> None:
         assert finding.auc.high is not None
         assert 0 <= finding.auc.low <= finding.auc.high <= 1
         assert finding.identified.leaked_at_least == 0
+
+
+def test_an_attack_is_said_to_beat_its_blind_twin_only_where_it_does() -> None:
+    from auditor.evaluate import _beside_its_twin
+    from auditor.units import units_of
+
+    rng = np.random.default_rng(0)
+    is_member = np.arange(200) < 100
+    table = record_table(100, 100)
+    strong, weak = rng.normal(size=200) + 2 * is_member, rng.normal(size=200)
+    (ahead,) = _beside_its_twin(units_of("a", strong, table), weak, table)
+    (behind,) = _beside_its_twin(units_of("a", weak, table), strong, table)
+    assert "the attack beats it" in ahead
+    assert "the attack is not shown to beat it" in behind
+    assert _beside_its_twin(units_of("a", weak, table), None, table) == ()

@@ -6,7 +6,8 @@ import typing
 
 import pytest
 
-from attacks.results import AttributeFinding, MembershipFinding
+from attacks.extraction.generation import GenerationFinding
+from attacks.results import AttributeFinding, DatasetInference, MembershipFinding
 from reports import crosswalk
 from reports.html import page
 from tests.reports.pages import sample_page
@@ -49,7 +50,7 @@ def test_every_row_has_a_source_and_a_mark() -> None:
 
 
 def test_kinds_of_the_code_and_of_the_crosswalk_agree() -> None:
-    results = [MembershipFinding, AttributeFinding]
+    results = [MembershipFinding, AttributeFinding, DatasetInference, GenerationFinding]
     in_code = {
         field.default
         for result in results

@@ -9,11 +9,20 @@ from hypothesis import strategies as st
 
 from attacks.manifest import Capabilities, DiffusionCapabilities
 from attacks.observations import (
+    AGREEMENTS,
+    DISTANCES,
     NORMS,
+    QUALITIES,
     Calibration,
     CleanNorms,
+    GenerationAgreement,
+    GenerationDistance,
+    GenerationQuality,
+    GradientNorms,
     NoiseError,
     ProximalError,
+    RecordMeaning,
+    RecordQuality,
     Request,
     StepError,
     StepResidual,
@@ -38,6 +47,9 @@ SMALL_TEXT = DiffusionCapabilities(
     is_text_conditional=True,
     n_timesteps=1000,
     resolution=64,
+    has_guesses=True,
+    has_shadow=True,
+    encoder="towers@0",
 )
 LARGE_TEXT = DiffusionCapabilities(
     family="diffusion",
@@ -111,6 +123,18 @@ def _answer(request: Request, kept: np.ndarray, rng: np.random.Generator, ties: 
             return (draw(2, 6, 6) * kept[:, None, None, None]).astype(np.float16)
         case VariationDistance():
             return np.column_stack([1 - 0.3 * draw() * kept, 0.1 * draw() * kept])
+        case GenerationQuality(r=r):
+            return draw(r, len(QUALITIES)) * kept[:, None, None]
+        case GenerationDistance(r=r):
+            return draw(r, len(DISTANCES)) * kept[:, None, None]
+        case GenerationAgreement(r=r):
+            return draw(r, len(AGREEMENTS)) * kept[:, None, None]
+        case GradientNorms():
+            return draw(6) * kept[:, None]
+        case RecordQuality():
+            return draw(len(QUALITIES))
+        case RecordMeaning():
+            return draw(5)
     raise AssertionError(request)
 
 
