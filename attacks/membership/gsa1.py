@@ -23,7 +23,7 @@ from attacks.manifest import DiffusionCapabilities
 from attacks.membership import _common, _gradient_features
 from attacks.observations import Calibration, GradientNorms, Observations, Request
 
-MANIFEST = _gradient_features.manifest("MIA035", "gsa1", "Gradient of the mean loss (GSA1)")
+MANIFEST = _gradient_features.manifest("MIA036", "gsa1", "Gradient of the mean loss (GSA1)")
 
 
 def default_config(capabilities: DiffusionCapabilities) -> _gradient_features.GsaConfig:

@@ -23,7 +23,7 @@ from attacks.manifest import DiffusionCapabilities
 from attacks.membership import _common, _gradient_features
 from attacks.observations import Calibration, GradientNorms, Observations, Request
 
-MANIFEST = _gradient_features.manifest("MIA036", "gsa2", "Gradients of ten losses (GSA2)")
+MANIFEST = _gradient_features.manifest("MIA037", "gsa2", "Gradients of ten losses (GSA2)")
 
 
 def default_config(capabilities: DiffusionCapabilities) -> _gradient_features.GsaConfig:
