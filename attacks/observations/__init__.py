@@ -10,6 +10,7 @@ from attacks.observations.base import (
 from attacks.observations.classifier import (
     Classes,
     Features,
+    Floor,
     Logits,
     NoisyCorrectness,
     ShadowConfidence,
@@ -37,6 +38,7 @@ __all__ = [
     "Classes",
     "CleanNorms",
     "Features",
+    "Floor",
     "Logits",
     "NoiseError",
     "NoisyCorrectness",

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from attacks.observations import Classes, Logits, Observations
 from attacks.results import ControlResult, ControlStatus
-from attacks.signals import loss, phi
+from attacks.signals import clipped, loss, phi
 from auditor.controls.blind import blind_baseline
 from auditor.controls.positive import (
     DOSES,
@@ -140,13 +140,13 @@ def _doses(
     relabelled = [dataclasses.replace(record, id=f"{record.id}{WRONG}") for record in chosen]
     asked = [*relabelled, *chosen[n:]]
     own = scan.observer_of(scan.target, scan.cache, wrong).observe(asked, scan.plan.requests)
-    before = _loss(own)
+    before = _loss(own, scan.eps)
     for copy in scan.copies(relabelled[:n], wrong, doses):
         found = scan.observer_of(copy.classifier, copy.cache, wrong).observe(
             asked, scan.plan.requests
         )
         progress.advance(1)
-        after = _loss(found)
+        after = _loss(found, scan.eps)
         scores: Scores | None = None
         if is_established(before, after):
             scores = {}
@@ -165,7 +165,8 @@ def _wrong_classes(scan: ClassifierScan, records: Sequence[RowRecord]) -> list[i
     return [(c + step) % k for c, step in zip(own, steps, strict=True)]
 
 
-def _loss(observations: Observations) -> float:
+def _loss(observations: Observations, eps: float) -> float:
     """Mean loss of the planted records."""
     logits = np.asarray(observations[Logits()])[:N_INJECTED, 0]
-    return float(loss(phi(logits, np.asarray(observations[Classes()])[:N_INJECTED])).mean())
+    classes = np.asarray(observations[Classes()])[:N_INJECTED]
+    return float(loss(phi(clipped(logits, classes, eps), classes)).mean())

@@ -146,6 +146,17 @@ class ClassifierScan(PreparedScan):
         return self._train(self.n_shadows) if self.recipe is not None and self.n_shadows else None
 
     @property
+    def eps(self) -> float:
+        """How far from 0 and 1 the probability of the true class counts, whoever gives it.
+
+        The largest of the target's and of its shadow models': a file may not tell how many trees
+        answer, or a tree have no pure leaves where others do.
+        """
+        if self.target.capabilities.gives == "logits":
+            return 0.0
+        return max(self.target.eps, 0.0 if self.shadows is None else self.shadows.eps)
+
+    @property
     def device(self) -> torch.device:
         """Where the target runs."""
         return torch.device(self.target.device)
@@ -185,6 +196,7 @@ class ClassifierScan(PreparedScan):
             cache=cache,
             usage=self.usage,
             relabelled=relabelled or {},
+            eps=self.eps,
         )
 
     def copies(
@@ -234,7 +246,8 @@ class ClassifierScan(PreparedScan):
         target: ClassifierTarget = self.target
         capabilities: ClassifierCapabilities = target.capabilities
         logits = np.asarray(observed.observations[Logits()])[:, 0]
-        correct = logits.argmax(axis=1) == np.asarray(observed.observations[Classes()])
+        classes = np.asarray(observed.observations[Classes()])
+        correct = logits.argmax(axis=1) == classes
         shadows = self.shadows
         return schema.Target(
             name=target.name,
@@ -249,7 +262,7 @@ class ClassifierScan(PreparedScan):
                 accuracy_members=share_estimate(correct[observed.is_member]),
                 accuracy_nonmembers=share_estimate(correct[~observed.is_member]),
                 n_shadows=0 if shadows is None else len(shadows.keep),
-                clipped=target.clipped_share(logits),
+                clipped=target.clipped_share(logits, classes),
                 notes=() if shadows is None else shadows.notes,
             ),
         )

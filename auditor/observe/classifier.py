@@ -16,6 +16,7 @@ from attacks.errors import InternalError, TargetError
 from attacks.observations import (
     Classes,
     Features,
+    Floor,
     Logits,
     NoisyCorrectness,
     Observations,
@@ -26,7 +27,7 @@ from attacks.observations import (
     with_requirements,
 )
 from attacks.protocols import Classifier
-from attacks.signals import phi
+from attacks.signals import clipped, phi
 from auditor.observe.cache import Cache, shard_key
 from auditor.observe.noise import noise
 from auditor.observe.perturb import draws_per_record, perturbed
@@ -52,6 +53,8 @@ class ClassifierObserver:
     usage: Usage
     relabelled: Mapping[str, int] = field(default_factory=dict)
     """Record id -> class that counts as its true one, for planted records."""
+    eps: float = 0.0
+    """How far from 0 and 1 the probability of the true class counts, of target and shadows."""
 
     def observe(self, records: Sequence[RowRecord], requests: Sequence[Request]) -> Observations:
         """Answers about records, axis 0 in their order; answers of the target come from the cache.
@@ -69,6 +72,8 @@ class ClassifierObserver:
             return self._true_classes(records)
         if isinstance(request, Features):
             return self.table.encoded(positions)
+        if isinstance(request, Floor):
+            return np.full(len(records), self.eps)
         if isinstance(request, Logits | NoisyCorrectness):
             return self._ask(records, positions, request)
         if self.shadows is None:
@@ -134,7 +139,8 @@ class ClassifierObserver:
         for start in range(0, len(rows), step):
             part = slice(start, start + step)
             logits = self.shadows.logits[:, rows[part]].transpose(1, 0, 2)
-            found[part, :, 0] = phi(logits.astype(np.float64) / temperature, classes[part])
+            kept = clipped(logits, classes[part], self.eps)
+            found[part, :, 0] = phi(kept / temperature, classes[part])
         return found
 
     def _true_classes(self, records: Sequence[RowRecord]) -> NDArray[np.int64]:

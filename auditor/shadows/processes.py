@@ -18,6 +18,7 @@ from auditor.shadows.pool import Pool
 from auditor.shadows.probabilities import Answers, class_logits
 from auditor.shadows.recipe import SklearnRecipe
 from auditor.shadows.store import Trained
+from auditor.targets.classifier.answers import clipped_share
 
 _NOT_ABOUT_THE_FIT = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
 
@@ -28,6 +29,7 @@ PARENT_SECONDS = 1.0
 
 class _Fitted(NamedTuple):
     logits: NDArray[np.float32]
+    eps: float
     clipped: float
     seconds: float
     n_warnings: int
@@ -80,6 +82,7 @@ def _paired(pairs: Sequence[int], results: Iterator[_Fitted]) -> Iterator[Traine
             logits=np.stack([one.logits for one in both]),
             seconds=sum(one.seconds for one in both),
             clipped=float(np.mean([one.clipped for one in both])),
+            eps=max(one.eps for one in both),
             n_warned=sum(one.n_warnings > 0 for one in both),
         )
 
@@ -147,4 +150,6 @@ def _fit(
         answers = answered(fitted(estimator, features, classes, rows), features, k)
     n_warnings = sum(not issubclass(w.category, _NOT_ABOUT_THE_FIT) for w in caught)
     seconds = time.perf_counter() - began
-    return _Fitted(answers.logits.astype(np.float32), answers.clipped, seconds, n_warnings)
+    is_stepped = hasattr(estimator, "predict_proba")
+    share = clipped_share(answers.logits, classes, answers.eps) if is_stepped else 0.0
+    return _Fitted(answers.logits.astype(np.float32), answers.eps, share, seconds, n_warnings)

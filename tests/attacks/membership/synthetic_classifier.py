@@ -10,6 +10,7 @@ from attacks.manifest import ClassifierCapabilities
 from attacks.observations import (
     Classes,
     Features,
+    Floor,
     Logits,
     NoisyCorrectness,
     Request,
@@ -25,6 +26,7 @@ N_SHADOWS = 8
 REQUESTS = (
     Classes,
     Features,
+    Floor,
     Logits,
     NoisyCorrectness,
     ShadowConfidence,
@@ -97,6 +99,8 @@ def observe(
                 return classes
             case Features():
                 return rng.normal(0, 1, (n, 3))
+            case Floor():
+                return np.zeros(n)
             case Logits(queries=q):
                 return logits_of(phi(np.repeat(is_memorised[:, None], q, axis=1)), classes, rng)
             case ShadowLogits():

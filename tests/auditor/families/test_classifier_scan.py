@@ -106,6 +106,7 @@ def test_the_controls_of_a_sound_comparison(forest_scan: ScanResult) -> None:
     assert positive.status in (ControlStatus.PASSED, ControlStatus.WARNING)
     assert positive.figures["dose_lira_offline"] is not None
     assert positive.figures["above_lira_offline"] >= 14
+    assert positive.figures["above_rmia"] >= 14
     # members are in the training set once: what is caught only at more copies supports no PASS
     for finding in forest_scan.record.findings:
         dose = positive.figures[f"dose_{finding.attack}"]
@@ -120,6 +121,8 @@ def test_the_record_describes_the_classifier(forest_scan: ScanResult) -> None:
     assert details.accuracy_members.value > 0.95
     assert 0.5 < details.accuracy_nonmembers.value < 0.95
     knowledge = {f.attack: f.knowledge for f in forest_scan.record.findings}
+    assert details.clipped is not None
+    assert 0 < details.clipped < 0.2
     assert "8 models trained like it" in knowledge["rmia"]
     assert "trained like it" not in knowledge["yeom"]
 
