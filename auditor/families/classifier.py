@@ -204,7 +204,8 @@ class ClassifierScan(PreparedScan):
     ) -> Iterator[Copy]:
         """Models trained by the recipe on all members and on planted records, as often as a dose.
 
-        wrong: record id -> class with which a planted record is trained on.
+        wrong: record id -> class with which a planted record is trained on; doses: 0 for a model
+        of the members alone.
 
         A copy is trained only when it is asked about something that is not stored yet.
         """
@@ -286,7 +287,7 @@ class ClassifierScan(PreparedScan):
         n_calls = (len(self.evaluated) + len(self.calibration)) * self.plan.calls_per_record
         seconds = self._seconds_per_call() * n_calls
         if self.recipe is not None and self.n_shadows:
-            seconds += self._train(2).seconds / 2 * (self.n_shadows + 2 * len(DOSES))
+            seconds += self._train(2).seconds / 2 * (self.n_shadows + 2 * (len(DOSES) + 1))
         return Expense(n_calls, 0, float(np.ceil(seconds)))
 
     def _train(self, n_models: int) -> ShadowSet:

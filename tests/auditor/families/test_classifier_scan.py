@@ -19,7 +19,7 @@ from attacks.observations import Logits
 from attacks.results import ControlStatus, Outcome
 from auditor.families.classifier import ClassifierScan
 from auditor.progress import Progress
-from auditor.scan import ScanOptions, ScanResult, plan_scan, scan_model
+from auditor.scan import ScanOptions, ScanResult, plan_scan, run_scan, scan_model
 
 skops_io = pytest.importorskip("skops.io")
 
@@ -237,6 +237,60 @@ def test_models_of_a_recipe_never_see_saved_predictions(
     assert (logits.argmax(axis=1) == scan.classes[[r.position for r in asked]]).all()
     own = scan.observe(asked)[Logits()]
     assert own == pytest.approx(np.log(0.1))
+
+
+def test_a_copy_that_memorizes_nothing_establishes_no_control(
+    digits_tables: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sure target gives wrong labels a higher loss than a doubtful recipe, planted or not."""
+    path = onnx_tree(digits_tables)
+    (digits_tables.root / "doubt_of_test.py").write_text(
+        "from sklearn.linear_model import LogisticRegression\n"
+        "def recipe():\n"
+        "    return LogisticRegression(C=1e-6)\n"
+    )
+    monkeypatch.chdir(digits_tables.root)
+    monkeypatch.syspath_prepend(str(digits_tables.root))
+    monkeypatch.setattr("auditor.controls.classifier.DOSES", (1,))
+    changes = {"train": "doubt_of_test:recipe", "shadows": 2}
+    result = scan_model(options_of(digits_tables, path, "doubt", **changes))
+    positive = control(result, "positive")
+    assert positive.status is ControlStatus.NOT_RUN
+    assert positive.figures["established_at"] is None
+    assert positive.figures["loss_after"] == pytest.approx(positive.figures["loss_before"], rel=0.1)
+
+
+def test_a_copy_of_an_onnx_model_is_measured_against_the_recipe_without_the_records(
+    digits_tables: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = onnx_tree(digits_tables)
+    (digits_tables.root / "forest_of_test.py").write_text(
+        "from sklearn.ensemble import RandomForestClassifier\n"
+        "def recipe():\n"
+        "    return RandomForestClassifier(25)\n"
+    )
+    monkeypatch.chdir(digits_tables.root)
+    monkeypatch.syspath_prepend(str(digits_tables.root))
+    monkeypatch.setattr("auditor.controls.classifier.DOSES", (1,))
+    changes = {"train": "forest_of_test:recipe", "shadows": 2, "attacks": ("rmia", "yeom")}
+    scan = plan_scan(options_of(digits_tables, path, "onnx", **changes), Progress())
+    assert isinstance(scan, ClassifierScan)
+    assert (scan.target.eps, scan.shadows.eps, scan.eps) == (1e-6, 1 / 50, 1 / 50)
+    positive = control(run_scan(scan, Progress()), "positive")
+    assert positive.figures["established_at"] == 1
+    assert 2 < positive.figures["loss_before"] < -np.log(1 / 50)
+    assert positive.figures["loss_after"] < 0.5 * positive.figures["loss_before"]
+
+
+def onnx_tree(digits: Digits) -> Path:
+    """A file of a sure model that does not tell how it was trained."""
+    skl2onnx = pytest.importorskip("skl2onnx")
+    features = digits.rows(0, N_MEMBERS).to_numpy(np.float32)
+    model = DecisionTreeClassifier(random_state=0).fit(features, digits.labels[:N_MEMBERS])
+    converted = skl2onnx.to_onnx(model, features[:1], options={"zipmap": False})
+    path = digits.root / "tree.onnx"
+    path.write_bytes(converted.SerializeToString())
+    return path
 
 
 def test_a_recipe_without_features_is_refused(
