@@ -60,6 +60,7 @@ from auditor.shadows import (
     ShadowSet,
     ShadowStore,
     SklearnRecipe,
+    labels,
     load_recipe,
     train_shadows,
 )
@@ -369,7 +370,10 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
     with timed(seconds, "load model"):
         target = _open(options, splits, config.classes)
     if recipe is None and target.estimator is not None and target.capabilities.gives != "labels":
-        recipe = SklearnRecipe(target.estimator)  # one that gives labels alone is no such recipe
+        # one that gives labels alone is no such recipe
+        recipe = labels.of_target(target.estimator, target.classes)
+    elif isinstance(recipe, SklearnRecipe):
+        recipe = labels.of_weights(recipe, target.classes)
     if recipe is not None and not splits.table.columns:
         raise UsageError(
             "--train needs the features of the records, and the data hold predictions alone; add "

@@ -7,6 +7,7 @@ target and its shadow models must be read in the same way, or attacks compare nu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,8 +27,12 @@ class Answers(NamedTuple):
     """How far from 0 and 1 the probability of the true class counts; 0 for smooth models."""
 
 
-def class_logits(estimator: Any, features: Any, n_classes: int) -> Answers:
+def class_logits(
+    estimator: Any, features: Any, n_classes: int, labels: Sequence[Any] | None = None
+) -> Answers:
     """(n, k) logits of a fitted classifier.
+
+    labels: (k,) what it calls class 0, 1, ...; None if it was fitted on these numbers.
 
     Decision values stand for logits as they are, as (0, s) if there is one for two classes. A
     class that the training set lacked has the probability of `answers.unseen_logit`, or lies
@@ -36,6 +41,9 @@ def class_logits(estimator: Any, features: Any, n_classes: int) -> Answers:
     Raises ShapeError if the answers do not fit the classes.
     """
     classes = np.asarray(estimator.classes_)
+    if labels is not None:
+        position = {label: i for i, label in enumerate(labels)}
+        classes = np.array([position[label] for label in classes.tolist()])
     if hasattr(estimator, "predict_proba"):
         probabilities = _columns(estimator.predict_proba(features), classes)
         eps = probability_floor(estimator) or 0.0

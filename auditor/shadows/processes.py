@@ -56,7 +56,14 @@ def fitted_pairs(
     models = [i for pair in pairs for i in (2 * pair, 2 * pair + 1)]
     workers = min(processes or cpu_count(), len(models))
     calls = (
-        (recipe.unfitted(int(seeds[i])), pool.features, pool.classes, keep[i], pool.n_classes)
+        (
+            recipe.unfitted(int(seeds[i])),
+            pool.features,
+            pool.classes,
+            recipe.labelled(pool.classes),
+            keep[i],
+            recipe.labels or range(pool.n_classes),
+        )
         for i in models
     )
     if workers <= 1:
@@ -87,7 +94,7 @@ def _paired(pairs: Sequence[int], results: Iterator[_Fitted]) -> Iterator[Traine
         )
 
 
-def fitted(estimator: Any, features: Any, classes: NDArray, rows: NDArray[np.bool_]) -> Any:
+def fitted(estimator: Any, features: Any, labels: NDArray, rows: NDArray[np.bool_]) -> Any:
     """The estimator, fitted on some rows with a single thread.
 
     Raises TargetError without the estimator's own message, which may quote records.
@@ -96,7 +103,7 @@ def fitted(estimator: Any, features: Any, classes: NDArray, rows: NDArray[np.boo
 
     with threadpool_limits(limits=1):
         try:
-            return estimator.fit(features[rows], classes[rows])
+            return estimator.fit(features[rows], labels[rows])
         except Exception as error:  # estimators raise anything
             raise TargetError(
                 f"{type(estimator).__name__} could not be fitted on {int(rows.sum())} records "
@@ -104,11 +111,14 @@ def fitted(estimator: Any, features: Any, classes: NDArray, rows: NDArray[np.boo
             ) from error
 
 
-def answered(estimator: Any, features: Any, n_classes: int) -> Answers:
-    """What a fitted estimator says about records; raises TargetError as `fitted`."""
+def answered(estimator: Any, features: Any, labels: Sequence[Any]) -> Answers:
+    """What a fitted estimator says about records; raises TargetError as `fitted`.
+
+    labels: (k,) what it calls class 0, 1, ...
+    """
     name = type(estimator).__name__
     try:
-        answers = class_logits(estimator, features, n_classes)
+        answers = class_logits(estimator, features, len(labels), labels)
     except AuditorError:
         raise
     except Exception as error:  # estimators raise anything
@@ -140,14 +150,19 @@ def _leave_with(parent: int) -> None:
 
 
 def _fit(
-    estimator: Any, features: Any, classes: NDArray, rows: NDArray[np.bool_], k: int
+    estimator: Any,
+    features: Any,
+    classes: NDArray,
+    labels: NDArray,
+    rows: NDArray[np.bool_],
+    names: Sequence[Any],
 ) -> _Fitted:
     from threadpoolctl import threadpool_limits
 
     began = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught, threadpool_limits(limits=1):
         warnings.simplefilter("always")
-        answers = answered(fitted(estimator, features, classes, rows), features, k)
+        answers = answered(fitted(estimator, features, labels, rows), features, names)
     n_warnings = sum(not issubclass(w.category, _NOT_ABOUT_THE_FIT) for w in caught)
     seconds = time.perf_counter() - began
     is_stepped = hasattr(estimator, "predict_proba")

@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from attacks.errors import UsageError, did_you_mean
 from auditor.shadows.fingerprint import described, hashed
 
@@ -27,6 +30,9 @@ class SklearnRecipe:
 
     estimator: Any
     """Unfitted, or its fit is forgotten; a pipeline counts as one classifier."""
+    labels: tuple[Any, ...] | None = None
+    """(k,) what it calls class 0, 1, ..., such as the keys of its class weights; None for the
+    numbers themselves."""
 
     def __post_init__(self) -> None:
         kind = type(self.estimator).__name__
@@ -48,7 +54,12 @@ class SklearnRecipe:
         """A hash of the classes and parameters of the estimator and all that it holds."""
         import sklearn
 
-        return hashed("sklearn", _series(sklearn.__version__), described(self.estimator))
+        named = [] if self.labels is None else [described(self.labels)]
+        return hashed("sklearn", _series(sklearn.__version__), described(self.estimator), *named)
+
+    def labelled(self, classes: NDArray[np.integer]) -> NDArray[Any]:
+        """(n,) labels to be fitted on, from class indices."""
+        return classes if self.labels is None else np.array(self.labels)[classes]
 
     def unfitted(self, seed: int) -> Any:
         """A clone whose every parameter called random_state, however deep, is the seed."""

@@ -12,6 +12,9 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from attacks.errors import DataError, UsageError
@@ -280,6 +283,28 @@ def test_a_copy_of_an_onnx_model_is_measured_against_the_recipe_without_the_reco
     assert positive.figures["established_at"] == 1
     assert 2 < positive.figures["loss_before"] < -np.log(1 / 50)
     assert positive.figures["loss_after"] < 0.5 * positive.figures["loss_before"]
+
+
+def test_class_weights_keyed_by_name(digits_tables: Digits) -> None:
+    """Labels are words, and only they say which class is the heavy one."""
+    paths, words = [], np.array(["even", "odd"])[digits_tables.labels % 2]
+    for name, start, stop in (("wm", 0, N_MEMBERS), ("wn", N_MEMBERS, N_MEMBERS + N_NONMEMBERS)):
+        paths.append(digits_tables.root / f"{name}.csv")
+        table = digits_tables.rows(start, stop).assign(label=words[start:stop])
+        table.to_csv(paths[-1], index=False)
+    model = make_pipeline(
+        StandardScaler(), LogisticRegression(class_weight={"even": 1, "odd": 30}, max_iter=500)
+    )
+    path = digits_tables.root / "weighted.skops"
+    skops_io.dump(model.fit(digits_tables.rows(0, N_MEMBERS), words[:N_MEMBERS]), path)
+    changes = {"members": paths[0], "nonmembers": paths[1], "shadows": 2, "attacks": ("rmia",)}
+    scan = plan_scan(options_of(digits_tables, path, "weighted", **changes), Progress())
+    result = run_scan(scan, Progress())
+    assert control(result, "positive").figures["largest_dose"] >= 1
+    assert isinstance(scan, ClassifierScan)
+    answers = scan.shadows.logits.argmax(axis=2)[:, : N_MEMBERS + N_NONMEMBERS]
+    own = np.array([scan.target.classes[c] for c in answers.ravel()])
+    assert np.mean(own == "odd") > 0.52  # the heavy class is preferred
 
 
 def onnx_tree(digits: Digits) -> Path:
