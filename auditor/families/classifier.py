@@ -59,7 +59,6 @@ from auditor.shadows import (
     RecipeTrainer,
     ShadowSet,
     ShadowStore,
-    SklearnRecipe,
     labels,
     load_recipe,
     train_shadows,
@@ -372,7 +371,7 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
     if recipe is None and target.estimator is not None and target.capabilities.gives != "labels":
         # one that gives labels alone is no such recipe
         recipe = labels.of_target(target.estimator, target.classes)
-    elif isinstance(recipe, SklearnRecipe):
+    elif recipe is not None:
         recipe = labels.of_weights(recipe, target.classes)
     if recipe is not None and not splits.table.columns:
         raise UsageError(

@@ -11,6 +11,7 @@ from attacks.results import GroupShare, ShadowPoint
 from attacks.statistics.auc import auc
 from attacks.statistics.groups import shares_by_group
 from auditor.observe.plan import Plan
+from auditor.observe.usage import Usage
 from auditor.scoring import score_all
 from auditor.shadows import ShadowSet
 
@@ -41,6 +42,7 @@ def shadow_curve(
     for n in _counts(len(shadows.keep)):
         fewer = dataclasses.replace(shadows, keep=shadows.keep[:n], logits=shadows.logits[:n])
         observer = scan.observer_of(scan.target, cache, shadows=fewer)
+        observer.usage = Usage()  # the same answers again are no calls that the cache saved
         found = observer.observe(observed.records, scan.plan.requests)
         scores, _ = score_all(scan.plan, found, observed.calibration)
         for name in uses:

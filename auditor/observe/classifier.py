@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from attacks.protocols import Classifier
 from attacks.signals import clipped, phi
 from auditor.observe.cache import Cache, shard_key
 from auditor.observe.noise import noise
-from auditor.observe.perturb import draws_per_record, perturbed
+from auditor.observe.perturb import draws_per_record, perturbed, scales_of
 from auditor.observe.usage import Usage
 from auditor.records.rows import RowRecord, Table
 from auditor.shadows import ShadowSet
@@ -94,7 +95,8 @@ class ClassifierObserver:
         changed = [f"{name}={c}" for name, c in sorted(self.relabelled.items())]
         # ids do not tell the order of the columns, which a model of plain numbers goes by
         order = [f"column={column.name}" for column in self.table.columns]
-        shard = shard_key([record.id for record in records] + changed + order)
+        scales = [f"scales={self._scales}"] if isinstance(request, NoisyCorrectness) else []
+        shard = shard_key([record.id for record in records] + changed + order + scales)
         stored = self.cache.load(request, shard)
         if stored is not None and len(stored) == len(records):
             self.usage.n_calls_cached += request.calls * len(records)
@@ -106,6 +108,11 @@ class ClassifierObserver:
             answer = self._logits(self.table.inputs(positions))[:, None, :]
         self.cache.store(request, shard, answer)
         return answer
+
+    @cached_property
+    def _scales(self) -> str:
+        """What noisy copies of a record owe to the other rows of the table."""
+        return scales_of(self.table)
 
     def _logits(self, inputs: Any) -> NDArray[np.float64]:
         found = np.asarray(self.target.logits(inputs), dtype=np.float64)

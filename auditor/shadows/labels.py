@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from auditor.records.rows.canonical import text_of
-from auditor.shadows.recipe import SklearnRecipe
+from auditor.shadows.recipe import Recipe, SklearnRecipe
 
 
 def of_target(estimator: Any, classes: Sequence[str]) -> SklearnRecipe:
@@ -25,11 +25,13 @@ def of_target(estimator: Any, classes: Sequence[str]) -> SklearnRecipe:
     return SklearnRecipe(estimator, _labels(own, classes))
 
 
-def of_weights(recipe: SklearnRecipe, classes: Sequence[str]) -> SklearnRecipe:
+def of_weights(recipe: Recipe, classes: Sequence[str]) -> Recipe:
     """The recipe with labels, if class weights anywhere in it are keyed by them.
 
     Keys that are no labels of the data are taken for class indices, and the recipe stays as it is.
     """
+    if not isinstance(recipe, SklearnRecipe):
+        return recipe
     keys = list(_weighted(recipe.estimator))
     known = set(classes)
     if not keys or any(text_of(key) not in known for key in keys):

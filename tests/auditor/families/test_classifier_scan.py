@@ -139,6 +139,7 @@ def test_exposure_by_class_covers_every_member(forest_scan: ScanResult) -> None:
 def test_the_curve_over_shadow_models_ends_at_the_finding(forest_scan: ScanResult) -> None:
     curve = {(p.attack, p.n_shadows): p.auc.value for p in forest_scan.record.shadow_curve}
     assert {n for _, n in curve} == {2, 4, 8}
+    assert forest_scan.record.environment.n_calls_cached == 0  # nothing was stored before
     for finding in forest_scan.record.findings:
         if (finding.attack, 8) in curve:
             assert curve[finding.attack, 8] == pytest.approx(finding.auc.value)

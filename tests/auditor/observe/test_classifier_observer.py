@@ -8,7 +8,14 @@ import pytest
 
 from attacks.manifest import ClassifierCapabilities
 from attacks.membership import _classifier
-from attacks.observations import Classes, Floor, Logits, ShadowConfidence, ShadowKeep
+from attacks.observations import (
+    Classes,
+    Floor,
+    Logits,
+    NoisyCorrectness,
+    ShadowConfidence,
+    ShadowKeep,
+)
 from auditor.observe.cache import Cache
 from auditor.observe.classifier import ClassifierObserver
 from auditor.observe.usage import Usage
@@ -54,6 +61,34 @@ def test_another_order_of_the_columns_is_asked_again(tmp_path: Path) -> None:
         rows = splits.table.features.iloc[[r.position for r in splits.members]]
         assert found == pytest.approx(rows[columns[0]].to_numpy())
     assert [usage.n_calls for usage in usages] == [10, 10, 0]
+
+
+def test_noisy_copies_are_asked_again_where_the_rest_of_the_table_differs(tmp_path: Path) -> None:
+    """Noise is measured in the spread of a column over the whole table."""
+    rng = np.random.default_rng(0)
+    own = pd.DataFrame(rng.normal(size=(10, 2)), columns=["a", "b"]).assign(label=[0, 1] * 5)
+    own.to_csv(tmp_path / "m.csv", index=False)
+    cache, found, calls = Cache(tmp_path / "cache", "0" * 64, 0), [], []
+    for spread in (1.0, 50.0, 1.0):
+        other = pd.DataFrame(spread * np.arange(20.0).reshape(10, 2), columns=["a", "b"])
+        other.assign(label=[0, 1] * 5).to_csv(tmp_path / "n.csv", index=False)
+        splits = load_row_splits(tmp_path / "m.csv", tmp_path / "n.csv")
+        usage = Usage()
+        observer = ClassifierObserver(
+            target=FirstColumn(),
+            table=splits.table,
+            classes=splits.table.labels.astype(int),
+            shadows=None,
+            seed=0,
+            cache=cache,
+            usage=usage,
+        )
+        request = NoisyCorrectness(repetitions=8, sigma=1.0)
+        found.append(observer.observe(splits.members, [request])[request])
+        calls.append(usage.n_calls)
+    assert (found[0] != found[1]).any()
+    assert (found[0] == found[2]).all()
+    assert calls == [10 + 90, 90, 0]
 
 
 def test_predictions_in_two_files_of_one_name_both_count(tmp_path: Path) -> None:
