@@ -42,7 +42,7 @@ from auditor.records.rows import RowRecord
 from auditor.scoring import Scores, score_all
 
 if TYPE_CHECKING:
-    from auditor.families.classifier import ClassifierScan
+    from auditor.families.classifier_scan import ClassifierScan
     from auditor.prepare import Observed
 
 WRONG = ":wrong"

@@ -20,7 +20,7 @@ from sklearn.tree import DecisionTreeClassifier
 from attacks.errors import DataError, UsageError
 from attacks.observations import Logits
 from attacks.results import ControlStatus, Outcome
-from auditor.families.classifier import ClassifierScan
+from auditor.families.classifier_scan import ClassifierScan
 from auditor.progress import Progress
 from auditor.scan import ScanOptions, ScanResult, plan_scan, run_scan, scan_model
 
