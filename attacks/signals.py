@@ -52,6 +52,32 @@ def phi(logits: NDArray[np.floating], classes: NDArray[np.integer]) -> NDArray[n
     return true - logsumexp(others)
 
 
+def clipped(
+    logits: NDArray[np.floating], classes: NDArray[np.integer], eps: float
+) -> NDArray[np.float64]:
+    """(n, ..., k) log-probabilities whose true class lies within [eps, 1 - eps].
+
+    For models that answer with exact 0 and 1: phi of the result is the logit of the clipped
+    probability of the true class, whatever the other classes are given. These add up to the rest;
+    none of them has less than eps / (k - 1) before they are scaled to it. To clip every class to
+    [eps, 1 - eps] instead would leave rows that add up to more than 1, by up to (k - 2) eps.
+    eps: 0 clips nothing, and the logits come back as they are.
+
+    Raises DataError unless eps lies in [0, 1/2).
+    """
+    if not 0 <= eps < 0.5:
+        raise DataError(f"eps must lie in [0, 1/2), got {eps:g}; pass half of the smallest vote")
+    if not eps:
+        return np.asarray(logits, dtype=np.float64)
+    true, others = _true_and_others(log_softmax(np.asarray(logits, dtype=np.float64)), classes)
+    p = np.clip(np.exp(true), eps, 1 - eps)
+    least = np.log(eps / (logits.shape[-1] - 1))
+    others = np.where(np.isneginf(others), others, np.maximum(others, least))
+    rest = others + (np.log1p(-p) - logsumexp(others))[..., None]
+    np.put_along_axis(rest, _index(logits, classes), np.log(p)[..., None], axis=-1)
+    return rest
+
+
 def hinge(logits: NDArray[np.floating], classes: NDArray[np.integer]) -> NDArray[np.float64]:
     """(n, ...) logit of the true class minus the largest of all others."""
     true, others = _true_and_others(logits, classes)

@@ -23,6 +23,7 @@ from auditor.progress import Progress
 from auditor.records import ProjectKey, load_or_create_project_key
 from auditor.records.rows import LabelledRows, RowRecord, load_rows
 from auditor.shadows import Pool, ShadowSet, ShadowStore, load_recipe, train_shadows
+from auditor.shadows.labels import of_weights
 from reports.data_record import DataRecord
 
 FEWEST_RECORDS = 20
@@ -158,6 +159,7 @@ def _trained(options: DataScanOptions, progress: Progress) -> DataScan:
         )
     labels = [str(label) for label in rows.table.labels]
     order = _class_order(labels, config.classes)
+    recipe = of_weights(recipe, order)
     pool = _pool(rows, labels, order)
     groups, group_names = named_groups(rows.groups, MOST_GROUPS)
     folder = options.out.absolute().parent / ".auditor"

@@ -91,7 +91,7 @@ class ClassifierDetails(_Model):
     n_shadows: int
     """Shadow models that attacks compared it with."""
     clipped: float | None
-    """Share of its probabilities that were clipped to keep logarithms finite."""
+    """Share of the records whose probability of the true class was clipped: it was 0 or 1."""
     notes: tuple[str, ...] = ()
     """What a reader should know about the training of the shadow models."""
 

@@ -13,6 +13,7 @@ from attacks.manifest import Capabilities, ClassifierCapabilities
 from attacks.membership import _common
 from attacks.observations import (
     Classes,
+    Floor,
     Logits,
     Observations,
     Request,
@@ -69,7 +70,7 @@ def needs_shadows(capabilities: Capabilities) -> str | None:
 
 def logits_of(queries: int = 1) -> tuple[Request, ...]:
     """The requests behind `phi`, `logits` and `classes`."""
-    return Classes(), Logits(queries=queries)
+    return Classes(), Floor(), Logits(queries=queries)
 
 
 def shadow_confidence_of(queries: int = 1, temperature: float = 1.0) -> tuple[Request, ...]:
@@ -83,8 +84,8 @@ def classes(observations: Observations) -> NDArray[np.intp]:
 
 
 def logits(observations: Observations, queries: int = 1) -> NDArray[np.float64]:
-    """(n, q, k) logits of the target."""
-    return _common.answer(observations, Logits(queries=queries))
+    """(n, q, k) logits of the target, the true class clipped as `Floor` says."""
+    return _clipped(observations, _common.answer(observations, Logits(queries=queries)))
 
 
 def phi(
@@ -104,8 +105,16 @@ def shadow_phi(
 
 
 def shadow_logits(observations: Observations) -> Shadows:
-    """(n, m, k) logits of every shadow model on the record as it is."""
-    return _shadows(observations, ShadowLogits())
+    """(n, m, k) logits of every shadow model on the record as it is, clipped as the target's."""
+    shadows = _shadows(observations, ShadowLogits())
+    return shadows._replace(values=_clipped(observations, shadows.values))
+
+
+def _clipped(observations: Observations, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Logits (n, ..., k) as attacks read them; where no floor is given, nothing is clipped."""
+    floor = observations.get(Floor())
+    eps = 0.0 if floor is None or not len(floor) else float(floor[0])
+    return signals.clipped(logits, classes(observations), eps)
 
 
 def _shadows(observations: Observations, request: Request) -> Shadows:

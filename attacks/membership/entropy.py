@@ -66,4 +66,5 @@ def score(
     observations: Observations, config: EntropyConfig, calibration: Calibration | None = None
 ) -> NDArray[np.float64]:
     """(n,) minus the entropy; higher means more likely a member."""
-    return -signals.entropy(_classifier.logits(observations, config.queries)).mean(axis=1)
+    logits = _common.answer(observations, Logits(queries=config.queries))
+    return -signals.entropy(logits).mean(axis=1)

@@ -30,7 +30,7 @@ from attacks import signals
 from attacks.errors import UsageError
 from attacks.manifest import Access, ClassifierCapabilities, Manifest, Tier
 from attacks.membership import _boosting, _classifier, _common
-from attacks.observations import Calibration, Classes, Features, Logits, Observations, Request
+from attacks.observations import Calibration, Features, Observations, Request
 
 MANIFEST = Manifest(
     id="MIA022",
@@ -95,7 +95,7 @@ def applicable(capabilities: ClassifierCapabilities) -> str | None:
 
 def requests(config: QuantileConfig) -> tuple[Request, ...]:
     """The classes, the features and the logits."""
-    return Classes(), Features(), Logits()
+    return (*_classifier.logits_of(), Features())
 
 
 def score(

@@ -26,8 +26,6 @@ from attacks.manifest import Access, ClassifierCapabilities, Manifest, Tier
 from attacks.membership import _classifier, _common
 from attacks.observations import (
     Calibration,
-    Classes,
-    Logits,
     Observations,
     Request,
     ShadowKeep,
@@ -72,7 +70,7 @@ def applicable(capabilities: ClassifierCapabilities) -> str | None:
 
 def requests(config: RiskScoreConfig) -> tuple[Request, ...]:
     """The classes, the logits, and the logits of the shadow models."""
-    return Classes(), Logits(), ShadowLogits(), ShadowKeep()
+    return (*_classifier.logits_of(), ShadowLogits(), ShadowKeep())
 
 
 def score(

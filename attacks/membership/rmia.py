@@ -36,8 +36,6 @@ from attacks.manifest import Access, ClassifierCapabilities, Manifest
 from attacks.membership import _classifier, _common, _population, _ratios
 from attacks.observations import (
     Calibration,
-    Classes,
-    Logits,
     Observations,
     Request,
     ShadowKeep,
@@ -131,7 +129,7 @@ def applicable(capabilities: ClassifierCapabilities) -> str | None:
 def requests(config: RmiaConfig) -> tuple[Request, ...]:
     """The classes, the logits, and what the shadow models give for the same signal."""
     if config.signal == "taylor":
-        return Classes(), Logits(), ShadowLogits(), ShadowKeep()
+        return (*_classifier.logits_of(), ShadowLogits(), ShadowKeep())
     return (
         *_classifier.logits_of(config.queries),
         *_classifier.shadow_confidence_of(config.queries, config.temperature),

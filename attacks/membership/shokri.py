@@ -30,8 +30,6 @@ from attacks.manifest import Access, ClassifierCapabilities, Manifest, Tier
 from attacks.membership import _classifier, _common, _logistic
 from attacks.observations import (
     Calibration,
-    Classes,
-    Logits,
     Observations,
     Request,
     ShadowKeep,
@@ -85,7 +83,7 @@ def applicable(capabilities: ClassifierCapabilities) -> str | None:
 
 def requests(config: ShokriConfig) -> tuple[Request, ...]:
     """The classes, the logits, and the logits of the shadow models."""
-    return Classes(), Logits(), ShadowLogits(), ShadowKeep()
+    return (*_classifier.logits_of(), ShadowLogits(), ShadowKeep())
 
 
 def score(

@@ -8,7 +8,9 @@ record of the pool is IN for exactly half of them. Their halves are drawn withou
 the target was trained on.
 
 The logit-scaled confidence of the true class, phi = log(p_y / (1 - p_y)), is kept in place of the
-whole vector: p_y is its logistic function and the loss -log p_y is log(1 + exp(-phi)).
+whole vector: p_y is its logistic function and the loss -log p_y is log(1 + exp(-phi)). Trees and
+neighbours answer with exact 0 and 1, where phi is infinite: p_y then counts as at least eps and at
+most 1 - eps, with one eps (`Floor`) for the target and its shadow models.
 """
 
 from __future__ import annotations
@@ -61,6 +63,22 @@ class Logits(Request):
 
 
 @dataclass(frozen=True, slots=True)
+class Floor(Request):
+    """(n,) eps: the probability of the true class counts as one within [eps, 1 - eps].
+
+    One value for all records, for the target and its shadow models; 0 for smooth models.
+    `attacks.signals.clipped` applies it.
+    """
+
+    kind: ClassVar[str] = "floor"
+
+    @property
+    def calls(self) -> int:
+        """None: it belongs to the kind of model."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
 class ShadowLogits(Request):
     """(n, m, k) logits of every shadow model on the record as it is, as float32."""
 
@@ -74,9 +92,9 @@ class ShadowLogits(Request):
 
 @dataclass(frozen=True, slots=True)
 class ShadowConfidence(Request):
-    """(n, m, q) phi of the true class in every shadow model.
+    """(n, m, q) phi of the true class in every shadow model, clipped as `Floor` says.
 
-    temperature: logits are divided by it first.
+    temperature: what the clipped logits are divided by first.
     """
 
     kind: ClassVar[str] = "shadow_confidence"

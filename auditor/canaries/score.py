@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from attacks.errors import UsageError
-from attacks.signals import phi
+from attacks.signals import clipped, phi
 from attacks.statistics.epsilon import check_levels
 from attacks.statistics.f_dp import FDpAudit, audit_one_run_gaussian
 from attacks.statistics.one_run import OneRunAudit, audit_one_run
@@ -67,7 +67,8 @@ def score_canaries(
         factory=factory,
     )
     classes = target.class_indices(table.labels)
-    scores = phi(target.logits(table.inputs()), classes)  # higher = more likely in
+    answers = clipped(target.logits(table.inputs()), classes, target.eps)
+    scores = phi(answers, classes)  # higher = more likely in
     one_run = audit_one_run(scores, planted.is_in, delta=at, alpha=ALPHA)
     gaussian = audit_one_run_gaussian(scores, planted.is_in, delta=at, alpha=ALPHA)
     record = schema.CanaryRecord(

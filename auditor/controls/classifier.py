@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.observations import Classes, Logits, Observations
+from attacks.observations import Classes, Floor, Logits, Observations
 from attacks.results import ControlResult, ControlStatus
-from attacks.signals import loss, phi
+from attacks.signals import clipped, loss, phi
 from auditor.controls.blind import blind_baseline
 from auditor.controls.positive import (
     DOSES,
@@ -42,7 +42,7 @@ from auditor.records.rows import RowRecord
 from auditor.scoring import Scores, score_all
 
 if TYPE_CHECKING:
-    from auditor.families.classifier import ClassifierScan
+    from auditor.families.classifier_scan import ClassifierScan
     from auditor.prepare import Observed
 
 WRONG = ":wrong"
@@ -119,7 +119,7 @@ def _planted(scan: ClassifierScan, observed: Observed, progress: Progress) -> Po
         )
         return PositiveControl(ControlResult("positive", ControlStatus.NOT_RUN, summary), {})
     chosen = chosen_records(observed.nonmembers, scan.options.seed)
-    progress.stage("control: planted records", len(DOSES), "copies")
+    progress.stage("control: planted records", len(DOSES) + 1, "copies")
     doses = _doses(scan, observed, chosen, progress)
     fpr = scan.policy.rules.identified.fpr
     return positive_control(doses, [*scan.plan.configs], len(chosen), fpr)
@@ -131,7 +131,9 @@ def _doses(
     """Copies from the smallest dose, asked about all chosen records under wrong labels.
 
     A planted record also has to stand above the others under their own labels: those are what
-    sets the threshold of the scan itself.
+    sets the threshold of the scan itself. Whether a copy memorized anything is measured against
+    one that was trained in the same way without the planted records: the target may speak on
+    another scale, as an ONNX file or rounded predictions do.
     """
     most = scan.policy.accepted_dose
     doses = [dose for dose in DOSES if dose <= most] or [most]
@@ -139,11 +141,14 @@ def _doses(
     wrong = {f"{r.id}{WRONG}": c for r, c in zip(chosen, _wrong_classes(scan, chosen), strict=True)}
     relabelled = [dataclasses.replace(record, id=f"{record.id}{WRONG}") for record in chosen]
     asked = [*relabelled, *chosen[n:]]
-    own = scan.observer_of(scan.target, scan.cache, wrong).observe(asked, scan.plan.requests)
-    before = _loss(own)
-    for copy in scan.copies(relabelled[:n], wrong, doses):
+    without, *copies = scan.copies(relabelled[:n], wrong, [0, *doses])
+    before = _loss(
+        scan.observer_of(without.classifier, without.cache, wrong).observe(asked, [Floor()])
+    )
+    progress.advance(1)
+    for copy in copies:
         found = scan.observer_of(copy.classifier, copy.cache, wrong).observe(
-            asked, scan.plan.requests
+            asked, [Floor(), *scan.plan.requests]
         )
         progress.advance(1)
         after = _loss(found)
@@ -168,4 +173,5 @@ def _wrong_classes(scan: ClassifierScan, records: Sequence[RowRecord]) -> list[i
 def _loss(observations: Observations) -> float:
     """Mean loss of the planted records."""
     logits = np.asarray(observations[Logits()])[:N_INJECTED, 0]
-    return float(loss(phi(logits, np.asarray(observations[Classes()])[:N_INJECTED])).mean())
+    classes, eps = (np.asarray(observations[r])[:N_INJECTED] for r in (Classes(), Floor()))
+    return float(loss(phi(clipped(logits, classes, eps[0]), classes)).mean())

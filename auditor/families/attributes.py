@@ -24,7 +24,7 @@ from auditor.progress import Progress
 from auditor.records.rows import RowSplits
 
 if TYPE_CHECKING:
-    from auditor.families.classifier import ClassifierScan
+    from auditor.families.classifier_scan import ClassifierScan
     from auditor.prepare import Observed
 
 NAME = attribute.MANIFEST.name

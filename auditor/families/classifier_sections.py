@@ -5,18 +5,52 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from attacks.observations import ShadowConfidence, ShadowLogits
+import numpy as np
+
+from attacks.manifest import ClassifierCapabilities
+from attacks.observations import Classes, Logits, ShadowConfidence, ShadowLogits
 from attacks.registry import attack
 from attacks.results import GroupShare, ShadowPoint
 from attacks.statistics.auc import auc
 from attacks.statistics.groups import shares_by_group
+from attacks.statistics.rates import share_estimate
 from auditor.observe.plan import Plan
+from auditor.observe.usage import Usage
 from auditor.scoring import score_all
 from auditor.shadows import ShadowSet
+from auditor.targets.classifier import ClassifierTarget
+from reports import record as schema
 
 if TYPE_CHECKING:
-    from auditor.families.classifier import ClassifierScan
+    from auditor.families.classifier_scan import ClassifierScan
     from auditor.prepare import Observed
+
+
+def describe_target(scan: ClassifierScan, observed: Observed) -> schema.Target:
+    """The model, how well it does on both sides, and its shadow models."""
+    target: ClassifierTarget = scan.target
+    capabilities: ClassifierCapabilities = target.capabilities
+    logits = np.asarray(observed.observations[Logits()])[:, 0]
+    classes = np.asarray(observed.observations[Classes()])
+    correct = logits.argmax(axis=1) == classes
+    shadows = scan.shadows
+    return schema.Target(
+        name=target.name,
+        architecture=capabilities.architecture,
+        family=capabilities.family,
+        n_parameters=target.n_parameters,
+        weights_sha256=target.hashes,
+        classifier=schema.ClassifierDetails(
+            n_classes=capabilities.n_classes,
+            gives=capabilities.gives,
+            n_features=len(scan.splits.table.columns),
+            accuracy_members=share_estimate(correct[observed.is_member]),
+            accuracy_nonmembers=share_estimate(correct[~observed.is_member]),
+            n_shadows=0 if shadows is None else len(shadows.keep),
+            clipped=target.clipped_share(logits, classes),
+            notes=() if shadows is None else shadows.notes,
+        ),
+    )
 
 
 def by_class(observed: Observed) -> dict[str, tuple[GroupShare, ...]]:
@@ -41,6 +75,7 @@ def shadow_curve(
     for n in _counts(len(shadows.keep)):
         fewer = dataclasses.replace(shadows, keep=shadows.keep[:n], logits=shadows.logits[:n])
         observer = scan.observer_of(scan.target, cache, shadows=fewer)
+        observer.usage = Usage()  # the same answers again are no calls that the cache saved
         found = observer.observe(observed.records, scan.plan.requests)
         scores, _ = score_all(scan.plan, found, observed.calibration)
         for name in uses:

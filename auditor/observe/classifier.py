@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from attacks.observations import (
     Cells,
     Classes,
     Features,
+    Floor,
     Logits,
     NoisyCorrectness,
     Observations,
@@ -31,13 +33,13 @@ from attacks.observations import (
     with_requirements,
 )
 from attacks.protocols import Classifier
-from attacks.signals import phi
+from attacks.signals import clipped, phi
 from auditor.observe.attribute import other_columns, own_cells, with_value
 from auditor.observe.augment import augmented
 from auditor.observe.boundary import distances
 from auditor.observe.cache import Cache, shard_key
 from auditor.observe.noise import noise
-from auditor.observe.perturb import draws_per_record, perturbed
+from auditor.observe.perturb import draws_per_record, perturbed, scales_of
 from auditor.observe.usage import Usage
 from auditor.records.rows import RowRecord, Table
 from auditor.shadows import ShadowSet
@@ -61,6 +63,8 @@ class ClassifierObserver:
     usage: Usage
     relabelled: Mapping[str, int] = field(default_factory=dict)
     """Record id -> class that counts as its true one, for planted records."""
+    eps: float = 0.0
+    """How far from 0 and 1 the probability of the true class counts, of target and shadows."""
 
     def observe(self, records: Sequence[RowRecord], requests: Sequence[Request]) -> Observations:
         """Answers about records, axis 0 in their order; answers of the target come from the cache.
@@ -83,6 +87,8 @@ class ClassifierObserver:
             return own_cells(self.table, request.column, cells, positions)
         if isinstance(request, OtherColumns):
             return other_columns(self.table, request.column, positions)
+        if isinstance(request, Floor):
+            return np.full(len(records), self.eps)
         if isinstance(request, Logits | NoisyCorrectness | CellConfidence | BoundaryDistance):
             return self._ask(records, positions, request)
         if self.shadows is None:
@@ -108,7 +114,9 @@ class ClassifierObserver:
         changed = [f"{name}={c}" for name, c in sorted(self.relabelled.items())]
         # ids do not tell the order of the columns, which a model of plain numbers goes by
         order = [f"column={column.name}" for column in self.table.columns]
-        shard = shard_key([record.id for record in records] + changed + order)
+        scales = [f"scales={self._scales}"] if isinstance(request, NoisyCorrectness) else []
+        floor = [f"eps={self.eps}"] if isinstance(request, CellConfidence) else []
+        shard = shard_key([record.id for record in records] + changed + order + scales + floor)
         stored = self.cache.load(request, shard)
         if stored is not None and len(stored) == len(records):
             self.usage.n_calls_cached += request.calls * len(records)
@@ -128,6 +136,11 @@ class ClassifierObserver:
             answer = np.stack([self._logits(version) for version in versions], axis=1)
         self.cache.store(request, shard, answer)
         return answer
+
+    @cached_property
+    def _scales(self) -> str:
+        """What noisy copies of a record owe to the other rows of the table."""
+        return scales_of(self.table)
 
     def _logits(self, inputs: Any) -> NDArray[np.float64]:
         found = np.asarray(self.target.logits(inputs), dtype=np.float64)
@@ -159,7 +172,8 @@ class ClassifierObserver:
     ) -> NDArray[np.float64]:
         true = self._true_classes(records)
         asked = (with_value(self.table, request.column, v, positions) for v in request.values)
-        return np.stack([phi(self._logits(inputs), true) for inputs in asked], axis=1)
+        kept = (clipped(self._logits(inputs), true, self.eps) for inputs in asked)
+        return np.stack([phi(logits, true) for logits in kept], axis=1)
 
     def _shadow_confidence(
         self, rows: NDArray[np.int64], classes: NDArray[np.int64], temperature: float
@@ -171,7 +185,8 @@ class ClassifierObserver:
         for start in range(0, len(rows), step):
             part = slice(start, start + step)
             logits = self.shadows.logits[:, rows[part]].transpose(1, 0, 2)
-            found[part, :, 0] = phi(logits.astype(np.float64) / temperature, classes[part])
+            kept = clipped(logits, classes[part], self.eps)
+            found[part, :, 0] = phi(kept / temperature, classes[part])
         return found
 
     def _true_classes(self, records: Sequence[RowRecord]) -> NDArray[np.int64]:

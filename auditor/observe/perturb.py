@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,25 @@ def draws_per_record(table: Table) -> tuple[int, ...]:
     if isinstance(inputs, np.ndarray) and inputs.ndim > 2:
         return inputs.shape[1:]
     return len(table.columns), 3
+
+
+def scales_of(table: Table) -> str:
+    """A hash of all that `perturbed` takes from the rest of a table: spreads, and what is drawn."""
+    everything = table.inputs()
+    if isinstance(everything, np.ndarray) and everything.ndim > 2:
+        return hashlib.sha256(repr(float(np.std(everything))).encode()).hexdigest()
+    columns = (
+        everything.T
+        if isinstance(everything, np.ndarray)
+        else [everything[name].to_numpy() for name in everything.columns]
+    )
+    digest = hashlib.sha256()
+    for column, values in zip(table.columns, columns, strict=True):
+        used = (
+            float(np.nanstd(values.astype(float))) if column.kind == "numeric" else values.tolist()
+        )
+        digest.update(repr((column.kind, used)).encode())
+    return digest.hexdigest()
 
 
 def perturbed(

@@ -18,6 +18,7 @@ from auditor.shadows.pool import Pool
 from auditor.shadows.probabilities import Answers, class_logits
 from auditor.shadows.recipe import SklearnRecipe
 from auditor.shadows.store import Trained
+from auditor.targets.classifier.answers import clipped_share
 
 _NOT_ABOUT_THE_FIT = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
 
@@ -28,6 +29,7 @@ PARENT_SECONDS = 1.0
 
 class _Fitted(NamedTuple):
     logits: NDArray[np.float32]
+    eps: float
     clipped: float
     seconds: float
     n_warnings: int
@@ -54,7 +56,14 @@ def fitted_pairs(
     models = [i for pair in pairs for i in (2 * pair, 2 * pair + 1)]
     workers = min(processes or cpu_count(), len(models))
     calls = (
-        (recipe.unfitted(int(seeds[i])), pool.features, pool.classes, keep[i], pool.n_classes)
+        (
+            recipe.unfitted(int(seeds[i])),
+            pool.features,
+            pool.classes,
+            recipe.labelled(pool.classes),
+            keep[i],
+            recipe.labels or range(pool.n_classes),
+        )
         for i in models
     )
     if workers <= 1:
@@ -80,11 +89,12 @@ def _paired(pairs: Sequence[int], results: Iterator[_Fitted]) -> Iterator[Traine
             logits=np.stack([one.logits for one in both]),
             seconds=sum(one.seconds for one in both),
             clipped=float(np.mean([one.clipped for one in both])),
+            eps=max(one.eps for one in both),
             n_warned=sum(one.n_warnings > 0 for one in both),
         )
 
 
-def fitted(estimator: Any, features: Any, classes: NDArray, rows: NDArray[np.bool_]) -> Any:
+def fitted(estimator: Any, features: Any, labels: NDArray, rows: NDArray[np.bool_]) -> Any:
     """The estimator, fitted on some rows with a single thread.
 
     Raises TargetError without the estimator's own message, which may quote records.
@@ -93,7 +103,7 @@ def fitted(estimator: Any, features: Any, classes: NDArray, rows: NDArray[np.boo
 
     with threadpool_limits(limits=1):
         try:
-            return estimator.fit(features[rows], classes[rows])
+            return estimator.fit(features[rows], labels[rows])
         except Exception as error:  # estimators raise anything
             raise TargetError(
                 f"{type(estimator).__name__} could not be fitted on {int(rows.sum())} records "
@@ -101,11 +111,14 @@ def fitted(estimator: Any, features: Any, classes: NDArray, rows: NDArray[np.boo
             ) from error
 
 
-def answered(estimator: Any, features: Any, n_classes: int) -> Answers:
-    """What a fitted estimator says about records; raises TargetError as `fitted`."""
+def answered(estimator: Any, features: Any, labels: Sequence[Any]) -> Answers:
+    """What a fitted estimator says about records; raises TargetError as `fitted`.
+
+    labels: (k,) what it calls class 0, 1, ...
+    """
     name = type(estimator).__name__
     try:
-        answers = class_logits(estimator, features, n_classes)
+        answers = class_logits(estimator, features, len(labels), labels)
     except AuditorError:
         raise
     except Exception as error:  # estimators raise anything
@@ -137,14 +150,21 @@ def _leave_with(parent: int) -> None:
 
 
 def _fit(
-    estimator: Any, features: Any, classes: NDArray, rows: NDArray[np.bool_], k: int
+    estimator: Any,
+    features: Any,
+    classes: NDArray,
+    labels: NDArray,
+    rows: NDArray[np.bool_],
+    names: Sequence[Any],
 ) -> _Fitted:
     from threadpoolctl import threadpool_limits
 
     began = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught, threadpool_limits(limits=1):
         warnings.simplefilter("always")
-        answers = answered(fitted(estimator, features, classes, rows), features, k)
+        answers = answered(fitted(estimator, features, labels, rows), features, names)
     n_warnings = sum(not issubclass(w.category, _NOT_ABOUT_THE_FIT) for w in caught)
     seconds = time.perf_counter() - began
-    return _Fitted(answers.logits.astype(np.float32), answers.clipped, seconds, n_warnings)
+    is_stepped = hasattr(estimator, "predict_proba")
+    share = clipped_share(answers.logits, classes, answers.eps) if is_stepped else 0.0
+    return _Fitted(answers.logits.astype(np.float32), answers.eps, share, seconds, n_warnings)

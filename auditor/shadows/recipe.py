@@ -10,11 +10,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from attacks.errors import UsageError, did_you_mean
 from auditor.shadows.fingerprint import described, hashed
+from auditor.sources import local_sources
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,6 +31,11 @@ class SklearnRecipe:
 
     estimator: Any
     """Unfitted, or its fit is forgotten; a pipeline counts as one classifier."""
+    labels: tuple[Any, ...] | None = None
+    """(k,) what it calls class 0, 1, ..., such as the keys of its class weights; None for the
+    numbers themselves."""
+    code: str = ""
+    """A hash of the user's files behind it, where it was loaded by name."""
 
     def __post_init__(self) -> None:
         kind = type(self.estimator).__name__
@@ -48,7 +57,15 @@ class SklearnRecipe:
         """A hash of the classes and parameters of the estimator and all that it holds."""
         import sklearn
 
-        return hashed("sklearn", _series(sklearn.__version__), described(self.estimator))
+        named = [] if self.labels is None else [described(self.labels)]
+        own = [self.code] if self.code else []
+        return hashed(
+            "sklearn", _series(sklearn.__version__), described(self.estimator), *named, *own
+        )
+
+    def labelled(self, classes: NDArray[np.integer]) -> NDArray[Any]:
+        """(n,) labels to be fitted on, from class indices."""
+        return classes if self.labels is None else np.array(self.labels)[classes]
 
     def unfitted(self, seed: int) -> Any:
         """A clone whose every parameter called random_state, however deep, is the seed."""
@@ -78,6 +95,8 @@ class TorchRecipe:
     """Records of a step, at most the whole training set."""
     loss: str | Callable[[Tensor, Tensor], Tensor] = "cross_entropy"
     """`cross_entropy`, or a function from (b, k) logits and (b,) classes to a mean loss."""
+    code: str = ""
+    """A hash of the user's files behind it, where it was loaded by name."""
 
     def __post_init__(self) -> None:
         if not callable(self.model):
@@ -126,6 +145,7 @@ class TorchRecipe:
             optimiser_facts(self, prototype),
             f"{self.epochs} {self.steps} {self.batch_size}",
             described(self.loss),
+            *([self.code] if self.code else []),
         )
 
     def n_steps(self, n_trained_on: int) -> int:
@@ -166,6 +186,7 @@ def load_recipe(name: str) -> Recipe:
 
     The module is looked for in the current folder, then among what is installed; it is the user's
     own code and is run. The current folder stays importable, for the processes that fit models.
+    The recipe's key covers the files that the module imports from its own folder.
 
     Raises UsageError if the name has no colon, or there is no such module or function, or it
     fails, or returns something else.
@@ -204,7 +225,8 @@ def load_recipe(name: str) -> Recipe:
             f"{name} failed with {type(error).__name__}; it must work without arguments. "
             "--debug shows where"
         ) from error
-    return as_recipe(value, name)
+    code = described(local_sources(module_name))
+    return replace(as_recipe(value, name), code=hashed(code))
 
 
 def _import_failed(module: str, folder: str, error: Exception) -> UsageError:

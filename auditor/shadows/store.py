@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from auditor.files import load_checksummed, private_directory, store_checksummed
 from auditor.shadows.fingerprint import hashed
 
-VERSION = 2
+VERSION = 3
 """Raised whenever training, answers or the halves change, so that stored models are not reused."""
 
 
@@ -34,9 +34,11 @@ class Trained(NamedTuple):
     seconds: float
     """Wall time that their training took, on all cores together."""
     clipped: float = 0.0
-    """Share of probabilities that were clipped, in [0, 1]."""
+    """Share of the probabilities of true classes that attacks will clip, in [0, 1]."""
     n_warned: int = 0
     """Models whose training gave warnings, such as a missed convergence."""
+    eps: float = 0.0
+    """How far from 0 and 1 the probability of the true class counts; 0 for smooth models."""
 
     def split(self) -> tuple[Trained, ...]:
         """Pairs of models, with the time shared out."""
@@ -91,15 +93,15 @@ class ShadowFolder:
         )
         if not fits:
             return None
-        seconds, clipped, n_warned = facts.tolist()
-        return Trained((2 * pair, 2 * pair + 1), logits, seconds, clipped, int(n_warned))
+        seconds, clipped, n_warned, eps = facts.tolist()
+        return Trained((2 * pair, 2 * pair + 1), logits, seconds, clipped, int(n_warned), eps)
 
     def store_pair(
         self, pair: int, trained: Trained, keep: NDArray[np.bool_], seeds: NDArray[np.int64]
     ) -> None:
         """Keep a pair, whole or not at all."""
         stream = io.BytesIO()
-        facts = np.array([trained.seconds, trained.clipped, trained.n_warned])
+        facts = np.array([trained.seconds, trained.clipped, trained.n_warned, trained.eps])
         for array in (np.packbits(keep, axis=1), seeds, facts, trained.logits):
             np.save(stream, array, allow_pickle=False)
         self._prepare()

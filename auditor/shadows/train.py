@@ -37,9 +37,11 @@ class ShadowSet:
     n_reused: int
     """Models that were trained before and taken from the store."""
     clipped: float
-    """Share of probabilities that were clipped, in [0, 1]."""
+    """Share of the probabilities of true classes that attacks clip, in [0, 1]."""
     notes: tuple[str, ...]
     """What a reader should know about the training."""
+    eps: float = 0.0
+    """How far from 0 and 1 the probability of the true class counts, the largest of the models'."""
 
 
 def train_shadows(
@@ -104,6 +106,7 @@ class _Training:
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
     clipped: float = 0.0
+    eps: float = 0.0
     n_warned: int = 0
     n_reused: int = 0
 
@@ -156,7 +159,9 @@ class _Training:
                 "as a missed convergence"
             )
         if clipped:
-            self.note(f"{clipped:.1%} of the shadow models' probabilities were clipped")
+            self.note(
+                f"{clipped:.1%} of the shadow models' probabilities of the true class are clipped"
+            )
         return ShadowSet(
             keep=self.keep,
             logits=self.logits,
@@ -165,6 +170,7 @@ class _Training:
             seconds=self.seconds,
             n_reused=self.n_reused,
             clipped=clipped,
+            eps=self.eps,
             notes=tuple(self.notes),
         )
 
@@ -194,5 +200,6 @@ class _Training:
         self.logits[2 * pair : 2 * pair + 2] = trained.logits
         self.seconds += trained.seconds
         self.clipped += trained.clipped
+        self.eps = max(self.eps, trained.eps)
         self.n_warned += trained.n_warned
         self.missing.remove(pair)

@@ -27,10 +27,12 @@ class FittedClassifier:
 
     estimator: Any
     capabilities: ClassifierCapabilities
+    labels: Sequence[Any]
+    """(k,) what it calls class 0, 1, ..."""
 
     def logits(self, features: Any) -> NDArray[np.floating]:
-        """(n, k) clipped log-probabilities, as `auditor.shadows.probabilities` has them."""
-        return answered(self.estimator, features, self.capabilities.n_classes).logits
+        """(n, k) log-probabilities, as `auditor.shadows.probabilities` has them."""
+        return answered(self.estimator, features, self.labels).logits
 
 
 @dataclass
@@ -96,12 +98,13 @@ class RecipeTrainer:
             self.n_classes,
             gives="probabilities" if hasattr(recipe.estimator, "predict_proba") else "logits",
         )
+        labels = recipe.labelled(pool.classes)
+        names = recipe.labels or range(self.n_classes)
         models: list[Classifier] = []
         for rows, seed in zip(keep, seeds, strict=True):
             estimator = recipe.unfitted(int(seed))
-            models.append(
-                FittedClassifier(fitted(estimator, pool.features, pool.classes, rows), able)
-            )
+            model = fitted(estimator, pool.features, labels, rows)
+            models.append(FittedClassifier(model, able, names))
         return models
 
     def _trained(

@@ -124,6 +124,43 @@ def test_log_probabilities_serve_as_logits():
     assert signals.phi(np.log(p), at(0))[0] == pytest.approx(np.log(1 / 3e-12), rel=1e-6)
 
 
+@given(seed=SEEDS, n=SIZES, k=st.integers(2, 5), eps=st.sampled_from([1e-6, 0.005, 0.05, 0.25]))
+def test_clipping_equals_an_obvious_loop(seed, n, k, eps):
+    rng = np.random.default_rng(seed)
+    votes = rng.multinomial(10, rng.dirichlet(np.full(k, 0.3)), (n, 2)) / 10
+    classes = rng.integers(k, size=n)
+    kept = signals.clipped(np.log(np.maximum(votes, 1e-30)), classes, eps)
+    phi = signals.phi(kept, classes)
+    for i, y in enumerate(classes):
+        for q in range(2):
+            p = min(max(votes[i, q, y], eps), 1 - eps)
+            others = {c: max(votes[i, q, c], eps / (k - 1)) for c in range(k) if c != y}
+            total = sum(others.values())
+            expected = [p if c == y else (1 - p) * others[c] / total for c in range(k)]
+            np.testing.assert_allclose(np.exp(kept[i, q]), expected, rtol=1e-9)
+            assert phi[i, q] == pytest.approx(np.log(p / (1 - p)), abs=1e-9)
+
+
+def test_clipping_each_class_would_lose_the_order():
+    """Why only the true class is held within [eps, 1 - eps]: the others' floors would add up."""
+    eps = 0.05
+    votes = np.array([[0.7, 0.3, 0, 0, 0], [0.6, 0.1, 0.1, 0.1, 0.1]])
+    of_all = signals.phi(np.log(np.clip(votes, eps, 1 - eps)), at(0, 2))
+    assert of_all[0] - of_all[1] == pytest.approx(np.log(0.7 / 0.45 / (0.6 / 0.4)))
+    sure = np.array([[1.0, 0, 0, 0, 0]])
+    logits = np.log(np.maximum(np.concatenate([votes, sure]), 1e-30))
+    phi = signals.phi(signals.clipped(logits, at(0, 3), eps), at(0, 3))
+    np.testing.assert_allclose(phi, [np.log(7 / 3), np.log(1.5), np.log(19)])
+
+
+def test_without_eps_nothing_is_clipped_and_a_wrong_eps_is_refused():
+    z, classes = draw(0, 5, 4)
+    np.testing.assert_array_equal(signals.clipped(z, classes, 0), z)
+    for eps in (-0.1, 0.5, np.nan):
+        with pytest.raises(DataError, match=r"\[0, 1/2\)"):
+            signals.clipped(z, classes, eps)
+
+
 @given(seed=SEEDS, n=SIZES)
 def test_a_constant_added_to_all_logits_changes_nothing(seed, n):
     z, classes = draw(seed, n)

@@ -1,6 +1,6 @@
 """Classifiers as audit targets: scikit-learn, torch, ONNX, or nothing but saved predictions."""
 
-from auditor.targets.classifier.answers import log_probabilities, smooth_floor
+from auditor.targets.classifier.answers import log_probabilities
 from auditor.targets.classifier.estimators import probability_floor
 from auditor.targets.classifier.formats import PREDICTIONS, recognise
 from auditor.targets.classifier.opening import open_classifier, open_predictions
@@ -14,5 +14,4 @@ __all__ = [
     "open_predictions",
     "probability_floor",
     "recognise",
-    "smooth_floor",
 ]

@@ -1,11 +1,12 @@
 """From what a model answers to logits: one float64 column for each class.
 
-Probabilities become their logarithms. Forests and neighbours answer with exact 0 and 1, whose
-logits are infinite, so probabilities are clipped first: p to at most 1 - eps, and the others to at
-least eps / (k - 1), so that the rest of a sure answer adds up to eps. With two classes that is the
-usual clipping to [eps, 1 - eps]; for more, our reading. eps is 1 / (2 T) for T trees of which every
-leaf is pure, 1e-6 for other models that answer in steps, and for smooth models so small that only
-what a float cannot hold is clipped: their confident answers are where membership shows.
+Probabilities become their logarithms; only what a float cannot hold is moved, so that the softmax
+of the logits is what the model said. Forests and neighbours answer with exact 0 and 1, where the
+logit of a probability is infinite: there the probability of the true class is clipped to
+[eps, 1 - eps] when attacks read it (`attacks.signals.clipped`), with one eps for a target and its
+shadow models. eps is 1 / (2 T) for T trees of which every leaf is pure, half of the smallest vote;
+1e-6 for other models that answer in steps; and 0 for smooth models, whose confident answers are
+where membership shows.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from auditor.records.rows.table import Features
 Kind: TypeAlias = Literal["logits", "probabilities", "labels"]
 STEPPED_FLOOR = 1e-6
 """eps for models that answer in steps, such as single trees, neighbours, and labels alone."""
-UNSEEN = float(np.log(1e-30))
-"""Logit, relative to the largest of its row, of a class that the model has never seen."""
+MASKED = float(np.log(1e-30))
+"""Logit, relative to the largest of its row, that stands for minus infinity."""
 _SUM_TOLERANCE = 2e-2
 """How far the sum of probabilities that were rounded to a few digits may be from 1."""
 
@@ -37,7 +38,7 @@ class Model(Protocol):
     kind: Kind | None
     """What it answers with; None if only its answers tell logits from probabilities."""
     floor: float | None
-    """eps of its probabilities; None for a smooth model."""
+    """eps of its probabilities, if it answers in steps; None for a smooth model."""
     n_parameters: int | None
     """Trained numbers, where that means something."""
     can_be_queried: bool
@@ -64,38 +65,41 @@ class Shape(NamedTuple):
         return max(self.n_columns, 2)
 
 
-def smooth_floor(n_classes: int) -> float:
-    """The eps of a model whose probabilities are smooth functions of its input.
+def smallest_held(n_columns: int) -> float:
+    """The probability below which the columns of an answer hold nothing but rounding.
 
-    With two classes many models compute one of them as 1 - p, which a float64 holds to 1e-16.
+    With two columns many models compute one of them as 1 - p, which a float64 holds to 1e-16.
     """
-    return 1e-16 if n_classes == 2 else 1e-30
+    return 1e-16 if n_columns == 2 else 1e-30
 
 
-def log_probabilities(
-    probabilities: NDArray, eps: float, n_classes: int | None = None
-) -> NDArray[np.float64]:
-    """(n, columns) logarithms of probabilities clipped to [eps / (k - 1), 1 - eps].
-
-    n_classes: k, where some of the classes have no column.
-    """
+def log_probabilities(probabilities: NDArray) -> NDArray[np.float64]:
+    """(n, columns) finite logarithms of probabilities."""
     p = np.asarray(probabilities, np.float64)
-    return np.log(np.clip(p, eps / max((n_classes or p.shape[1]) - 1, 1), 1 - eps))
+    return np.log(np.maximum(p, smallest_held(p.shape[1])))
 
 
-def clipped_share(logits: NDArray, eps: float) -> float:
-    """Share of the probabilities that were clipped, from their logarithms (n, k).
+def unseen_logit(eps: float, n_classes: int) -> float:
+    """Log-probability of a class that a model has never seen, of k in all.
 
-    A value that lay on the limit counts as clipped. 0 for no records.
+    If the model answers in steps it is a class without a vote: its probability of 0 is clipped when
+    it is read. A smooth model's is 1e-6 / (k - 1), or one shadow model without the class would
+    drown the spread of all others.
     """
-    if not logits.size:
+    return float(np.log(smallest_held(0) if eps else STEPPED_FLOOR / (n_classes - 1)))
+
+
+def clipped_share(logits: NDArray, classes: NDArray[np.integer], eps: float) -> float:
+    """Share of n records whose probability of the true class lies outside [eps, 1 - eps].
+
+    logits: (n, k) log-probabilities. Without eps, one that a float cannot hold counts. 0 for none.
+    """
+    if not len(logits):
         return 0.0
-    low = np.log(eps / max(logits.shape[1] - 1, 1))
-    high = np.log1p(-eps)
-    # Answers may have been stored as float32.
-    at_low = logits <= low + 1e-6 * abs(low)
-    at_high = logits >= high - 1e-6 * abs(high)
-    return float(np.mean(at_low | at_high))
+    p = np.exp(logits[np.arange(len(logits)), classes])
+    if not eps:
+        return float(np.mean(p <= smallest_held(logits.shape[1])))
+    return float(np.mean((p < eps) | (p > 1 - eps)))
 
 
 def shape_of(answers: NDArray, known: Kind | None, name: str) -> Shape:
@@ -139,7 +143,7 @@ def as_matrix(answers: NDArray, n: int, name: str) -> NDArray[np.float64]:
     return values
 
 
-def to_logits(values: NDArray[np.float64], shape: Shape, eps: float, name: str) -> NDArray:
+def to_logits(values: NDArray[np.float64], shape: Shape, name: str) -> NDArray:
     """(n, k) finite logits of raw answers (n, columns).
 
     One column is the second of two classes: logits (0, s). Raises TargetError if answers of this
@@ -153,12 +157,12 @@ def to_logits(values: NDArray[np.float64], shape: Shape, eps: float, name: str) 
     if shape.kind == "logits":
         if shape.n_columns == 1:
             values = np.concatenate([np.zeros_like(values), values], axis=1)
-        floor = values.max(axis=1, keepdims=True) + UNSEEN
+        floor = values.max(axis=1, keepdims=True) + MASKED
         return np.where(np.isneginf(values), floor, values)
     if shape.n_columns == 1:
         values = np.concatenate([1 - values, values], axis=1)
     check_probabilities(values, name)
-    return log_probabilities(values, eps)
+    return log_probabilities(values)
 
 
 def check_probabilities(values: NDArray[np.float64], name: str) -> None:

@@ -16,9 +16,10 @@ from attacks.errors import TargetError
 from auditor.records.rows.canonical import shown_names
 from auditor.records.rows.table import Features
 from auditor.records.sources import printable
+from auditor.sources import local_sources
 from auditor.targets.classifier.answers import Kind
 from auditor.targets.classifier.numbers import as_numbers, batches, padded
-from auditor.targets.files import first_line, sha256_of
+from auditor.targets.files import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -170,7 +171,7 @@ class Built(NamedTuple):
 
     network: Network
     hashes: dict[str, str]
-    """SHA-256 of the file of the factory, where it has one."""
+    """SHA-256 of the files that the factory is made of, as far as they lie beside it."""
 
 
 def load_weights(path: Path, factory: str | None, *, device: torch.device) -> Built:
@@ -197,6 +198,10 @@ def load_weights(path: Path, factory: str | None, *, device: torch.device) -> Bu
             raise TargetError(
                 f"the factory {printable(factory)} failed: {first_line(error)}"
             ) from error
+        # where it is named, and where it is defined, if that is elsewhere
+        places = {factory.partition(":")[0], getattr(build, "__module__", None) or ""}
+        sources = [local_sources(place) for place in sorted(places - {""})]
+        hashes = {f"factory/{name}": code for found in sources for name, code in found.items()}
     if not isinstance(module, nn.Module):
         raise TargetError(
             f"the factory {printable(factory)} returns a {type(module).__name__}, not a "
@@ -214,8 +219,6 @@ def load_weights(path: Path, factory: str | None, *, device: torch.device) -> Bu
         device=device,
         n_parameters=sum(p.numel() for p in module.parameters()),
     )
-    file = getattr(sys.modules.get(getattr(build, "__module__", "")), "__file__", None)
-    hashes = {f"factory/{Path(file).name}": sha256_of(Path(file))} if file else {}
     return Built(network, hashes)
 
 

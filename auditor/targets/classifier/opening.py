@@ -110,7 +110,7 @@ def open_predictions(
     """The target behind predictions that were saved with the records; there is no model.
 
     Its logits are those of `Table.inputs`, and it cannot be asked about anything else. If zeros are
-    among the probabilities, they are clipped with half of the smallest other one as eps.
+    among the probabilities, half of the smallest other one is their eps.
     Raises TargetError if there are no predictions, or they are not finite or not probabilities.
     """
     saved = table.predictions

@@ -14,26 +14,25 @@ from attacks.errors import TargetError
 from attacks.manifest import ClassifierCapabilities
 from auditor.records.rows.table import Features
 from auditor.targets.classifier.answers import (
-    UNSEEN,
+    STEPPED_FLOOR,
     Model,
     as_matrix,
     clipped_share,
     shape_of,
-    smooth_floor,
     to_logits,
+    unseen_logit,
 )
 from auditor.targets.classifier.labels import class_indices, class_texts, columns_of
 
-PREPARATION = 1
+PREPARATION = 2
 """Raised whenever records or answers are prepared differently; part of the key of observations."""
 
 
 class ClassifierTarget:
     """A loaded classifier: Classifier of `attacks.protocols`.
 
-    A model that gives probabilities answers with their logarithms, clipped as
-    `auditor.targets.classifier.answers` says; one that gives labels alone with nearly 0 for the
-    label and log 1e-6 for the rest.
+    A model that gives probabilities answers with their logarithms, one that gives labels alone as
+    if it were sure of them; `eps` says how attacks clip them.
     """
 
     def __init__(
@@ -68,8 +67,8 @@ class ClassifierTarget:
         """Labels as text, by class index."""
         self.is_numbered = model.classes is None and wanted is None
         """Whether the classes are but the numbers of the outputs."""
-        self.eps = smooth_floor(self._shape.n_classes) if model.floor is None else model.floor
-        """How far from 0 and 1 probabilities are kept."""
+        self.eps = 0.0 if self._shape.kind == "logits" else model.floor or 0.0
+        """How far from 0 and 1 the probability of the true class counts; 0 for smooth models."""
         self.capabilities = ClassifierCapabilities(
             family="classifier",
             architecture=model.architecture,
@@ -110,20 +109,20 @@ class ClassifierTarget:
         """(n, k) finite logits of n records, column c for `classes[c]`.
 
         features: rows as `Table.inputs` gives them. A class that the model has never seen gets
-        UNSEEN below the largest of its row, or the floor of probabilities.
+        the least probability of `answers.unseen_logit`, or log 1e-6 below the largest of its row.
         Raises TargetError if the records do not fit the model or it answers with NaN.
         """
         if not len(features):
             return np.empty((0, len(self.classes)))
         values = as_matrix(self._model.ask(features), len(features), self._shown)
-        known = to_logits(values, self._shape, self.eps, self._shown)
+        known = to_logits(values, self._shape, self._shown)
         if len(self.classes) == known.shape[1] and np.array_equal(
             self._columns, np.arange(known.shape[1])
         ):
             return known
-        rest = known.max(axis=1) + UNSEEN
+        rest = known.max(axis=1) + np.log(STEPPED_FLOOR)
         if self._shape.kind != "logits":
-            rest[:] = np.log(self.eps / (known.shape[1] - 1))
+            rest[:] = unseen_logit(self.eps, len(self.classes))
         full = np.repeat(rest[:, None], len(self.classes), axis=1)
         full[:, self._columns] = known
         return full
@@ -132,14 +131,14 @@ class ClassifierTarget:
         """(n,) class index of each label. Raises DataError with counts for unknown labels."""
         return class_indices(labels, self.classes, is_numbered=self.is_numbered)
 
-    def clipped_share(self, logits: NDArray) -> float | None:
-        """Share of the probabilities behind logits (n, k) that were clipped.
+    def clipped_share(self, logits: NDArray, classes: NDArray[np.integer]) -> float | None:
+        """Share of n records whose probability of the true class has to be clipped.
 
-        None for a model that gives logits or labels. Classes that it has never seen do not count.
+        logits: (n, k); classes: (n,) true ones. None for a model that gives logits or labels.
         """
         if self._shape.kind != "probabilities":
             return None
-        return clipped_share(logits[:, self._columns], self.eps)
+        return clipped_share(logits, classes, self.eps)
 
     @property
     def _shown(self) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from attacks.observations import (
     Classes,
     Features,
+    Floor,
     Logits,
     Request,
     ShadowConfidence,
@@ -53,6 +54,7 @@ class Run:
         return {
             Classes(): self.classes,
             Features(): self.features,
+            Floor(): np.zeros(len(self.classes)),
             Logits(): self.logits[:, [target]],
             ShadowLogits(): self.logits[:, shadows],
             ShadowConfidence(): naive_phi(self.logits[:, shadows], self.classes)[:, :, None],

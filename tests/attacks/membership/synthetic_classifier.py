@@ -11,6 +11,7 @@ from attacks.observations import (
     BoundaryDistance,
     Classes,
     Features,
+    Floor,
     Logits,
     NoisyCorrectness,
     Request,
@@ -27,6 +28,7 @@ REQUESTS = (
     BoundaryDistance,
     Classes,
     Features,
+    Floor,
     Logits,
     NoisyCorrectness,
     ShadowConfidence,
@@ -99,6 +101,8 @@ def observe(
                 return classes
             case Features():
                 return rng.normal(0, 1, (n, 3))
+            case Floor():
+                return np.zeros(n)
             case Logits(queries=q):
                 return logits_of(phi(np.repeat(is_memorised[:, None], q, axis=1)), classes, rng)
             case ShadowLogits():

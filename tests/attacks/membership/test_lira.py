@@ -13,7 +13,7 @@ from scipy.stats import norm
 from attacks.errors import DataError, ShapeError, UsageError
 from attacks.membership import _gaussians, lira
 from attacks.membership._classifier import Shadows
-from attacks.observations import Classes, Logits, ShadowConfidence, ShadowKeep
+from attacks.observations import Classes, Floor, Logits, ShadowConfidence, ShadowKeep
 from attacks.statistics import auc
 from tests.attacks.membership.synthetic import CLASSIFIER, SEEDS, SIZES
 from tests.attacks.membership.synthetic_classifier import pairs
@@ -214,7 +214,13 @@ def test_sets_of_other_shadow_models_are_refused():
 
 def test_asks_for_what_the_target_can_answer():
     assert lira.default_config(CLASSIFIER).queries == 2
-    assert lira.requests(ONE_QUERY) == (Classes(), Logits(), ShadowConfidence(), ShadowKeep())
+    assert lira.requests(ONE_QUERY) == (
+        Classes(),
+        Floor(),
+        Logits(),
+        ShadowConfidence(),
+        ShadowKeep(),
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,17 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from attacks.errors import DataError, UsageError
 from attacks.observations import Logits
 from attacks.results import ControlStatus, Outcome
-from auditor.families.classifier import ClassifierScan
+from auditor.families.classifier_scan import ClassifierScan
 from auditor.progress import Progress
-from auditor.scan import ScanOptions, ScanResult, plan_scan, scan_model
+from auditor.scan import ScanOptions, ScanResult, plan_scan, run_scan, scan_model
 
 skops_io = pytest.importorskip("skops.io")
 
@@ -106,6 +109,7 @@ def test_the_controls_of_a_sound_comparison(forest_scan: ScanResult) -> None:
     assert positive.status in (ControlStatus.PASSED, ControlStatus.WARNING)
     assert positive.figures["dose_lira_offline"] is not None
     assert positive.figures["above_lira_offline"] >= 14
+    assert positive.figures["above_rmia"] >= 14
     # members are in the training set once: what is caught only at more copies supports no PASS
     for finding in forest_scan.record.findings:
         dose = positive.figures[f"dose_{finding.attack}"]
@@ -120,6 +124,8 @@ def test_the_record_describes_the_classifier(forest_scan: ScanResult) -> None:
     assert details.accuracy_members.value > 0.95
     assert 0.5 < details.accuracy_nonmembers.value < 0.95
     knowledge = {f.attack: f.knowledge for f in forest_scan.record.findings}
+    assert details.clipped is not None
+    assert 0 < details.clipped < 0.2
     assert "8 models trained like it" in knowledge["rmia"]
     assert "trained like it" not in knowledge["yeom"]
 
@@ -234,6 +240,83 @@ def test_models_of_a_recipe_never_see_saved_predictions(
     assert (logits.argmax(axis=1) == scan.classes[[r.position for r in asked]]).all()
     own = scan.observe(asked)[Logits()]
     assert own == pytest.approx(np.log(0.1))
+
+
+def test_a_copy_that_memorizes_nothing_establishes_no_control(
+    digits_tables: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sure target gives wrong labels a higher loss than a doubtful recipe, planted or not."""
+    path = onnx_tree(digits_tables)
+    (digits_tables.root / "doubt_of_test.py").write_text(
+        "from sklearn.linear_model import LogisticRegression\n"
+        "def recipe():\n"
+        "    return LogisticRegression(C=1e-6)\n"
+    )
+    monkeypatch.chdir(digits_tables.root)
+    monkeypatch.syspath_prepend(str(digits_tables.root))
+    monkeypatch.setattr("auditor.controls.classifier.DOSES", (1,))
+    changes = {"train": "doubt_of_test:recipe", "shadows": 2}
+    result = scan_model(options_of(digits_tables, path, "doubt", **changes))
+    positive = control(result, "positive")
+    assert positive.status is ControlStatus.NOT_RUN
+    assert positive.figures["established_at"] is None
+    assert positive.figures["loss_after"] == pytest.approx(positive.figures["loss_before"], rel=0.1)
+
+
+def test_a_copy_of_an_onnx_model_is_measured_against_the_recipe_without_the_records(
+    digits_tables: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = onnx_tree(digits_tables)
+    (digits_tables.root / "forest_of_test.py").write_text(
+        "from sklearn.ensemble import RandomForestClassifier\n"
+        "def recipe():\n"
+        "    return RandomForestClassifier(25)\n"
+    )
+    monkeypatch.chdir(digits_tables.root)
+    monkeypatch.syspath_prepend(str(digits_tables.root))
+    monkeypatch.setattr("auditor.controls.classifier.DOSES", (1,))
+    changes = {"train": "forest_of_test:recipe", "shadows": 2, "attacks": ("rmia", "yeom")}
+    scan = plan_scan(options_of(digits_tables, path, "onnx", **changes), Progress())
+    assert isinstance(scan, ClassifierScan)
+    assert (scan.target.eps, scan.shadows.eps, scan.eps) == (1e-6, 1 / 50, 1 / 50)
+    positive = control(run_scan(scan, Progress()), "positive")
+    assert positive.figures["established_at"] == 1
+    assert 2 < positive.figures["loss_before"] < -np.log(1 / 50)
+    assert positive.figures["loss_after"] < 0.5 * positive.figures["loss_before"]
+
+
+def test_class_weights_keyed_by_name(digits_tables: Digits) -> None:
+    """Labels are words, and only they say which class is the heavy one."""
+    paths, words = [], np.array(["even", "odd"])[digits_tables.labels % 2]
+    for name, start, stop in (("wm", 0, N_MEMBERS), ("wn", N_MEMBERS, N_MEMBERS + N_NONMEMBERS)):
+        paths.append(digits_tables.root / f"{name}.csv")
+        table = digits_tables.rows(start, stop).assign(label=words[start:stop])
+        table.to_csv(paths[-1], index=False)
+    model = make_pipeline(
+        StandardScaler(), LogisticRegression(class_weight={"even": 1, "odd": 30}, max_iter=500)
+    )
+    path = digits_tables.root / "weighted.skops"
+    skops_io.dump(model.fit(digits_tables.rows(0, N_MEMBERS), words[:N_MEMBERS]), path)
+    changes = {"members": paths[0], "nonmembers": paths[1], "shadows": 2, "attacks": ("rmia",)}
+    scan = plan_scan(options_of(digits_tables, path, "weighted", **changes), Progress())
+    result = run_scan(scan, Progress())
+    assert control(result, "positive").figures["largest_dose"] >= 1
+    assert isinstance(scan, ClassifierScan)
+    assert scan.usage.n_calls_cached == 0  # the curve over shadow models asks nothing again
+    answers = scan.shadows.logits.argmax(axis=2)[:, : N_MEMBERS + N_NONMEMBERS]
+    own = np.array([scan.target.classes[c] for c in answers.ravel()])
+    assert np.mean(own == "odd") > 0.52  # the heavy class is preferred
+
+
+def onnx_tree(digits: Digits) -> Path:
+    """A file of a sure model that does not tell how it was trained."""
+    skl2onnx = pytest.importorskip("skl2onnx")
+    features = digits.rows(0, N_MEMBERS).to_numpy(np.float32)
+    model = DecisionTreeClassifier(random_state=0).fit(features, digits.labels[:N_MEMBERS])
+    converted = skl2onnx.to_onnx(model, features[:1], options={"zipmap": False})
+    path = digits.root / "tree.onnx"
+    path.write_bytes(converted.SerializeToString())
+    return path
 
 
 def test_a_recipe_without_features_is_refused(

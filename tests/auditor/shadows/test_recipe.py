@@ -202,6 +202,27 @@ def test_recipes_are_loaded_from_the_current_folder(folder):
     assert isinstance(load_recipe("my_training:deep"), TorchRecipe)
 
 
+def test_the_key_covers_what_the_module_imports_from_its_folder(folder):
+    (folder / "my_widths.py").write_text("WIDTH = 3")
+    (folder / "my_forest.py").write_text(
+        "from sklearn.ensemble import RandomForestClassifier\n"
+        "def recipe():\n"
+        "    from my_widths import WIDTH\n"
+        "    return RandomForestClassifier(100, max_depth=WIDTH and None)\n"
+    )
+    keys = []
+    for text in ("WIDTH = 3", "WIDTH = 4", "WIDTH = 3"):
+        (folder / "my_widths.py").write_text(text)
+        keys.append(load_recipe("my_forest:recipe").key)
+        for name in ("my_forest", "my_widths"):
+            sys.modules.pop(name, None)
+    assert keys[0] == keys[2] != keys[1]
+    (folder / "my_widths_of_others.py").write_text("WIDTH = 9")  # nobody imports it
+    assert load_recipe("my_forest:recipe").key == keys[0]
+    for name in ("my_forest", "my_widths"):
+        sys.modules.pop(name, None)
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -291,9 +291,10 @@ def test_a_class_that_a_half_lacks_gets_the_least_probability(store):
     pool = small_pool(40, classes=classes)
     shadows = train(SklearnRecipe(DecisionTreeClassifier()), 4, store, pool=pool)
     lacking = shadows.logits[~shadows.keep[:, 7]]
-    assert np.allclose(lacking[:, :, 2], np.log(1e-6 / 2))
+    assert np.allclose(lacking[:, :, 2], np.log(1e-30))  # as a class without a vote
     having = shadows.logits[shadows.keep[:, 7]]
-    assert np.allclose(having[:, 7, 2], np.log(1 - 1e-6))
+    assert np.allclose(having[:, 7, 2], 0)
+    assert shadows.eps == 1e-6
 
 
 def test_clipped_probabilities_and_warnings_are_reported(store):
@@ -304,6 +305,7 @@ def test_clipped_probabilities_and_warnings_are_reported(store):
     assert list(shadows.notes) == progress.notes
     trees = train(SklearnRecipe(DecisionTreeClassifier()), 4, store)
     assert trees.clipped == 1
+    assert trees.eps == train(SklearnRecipe(DecisionTreeClassifier()), 4, store).eps == 1e-6
     assert any("100.0% of" in note for note in trees.notes)
     assert train(SklearnRecipe(DecisionTreeClassifier()), 4, store).notes == trees.notes
 
