@@ -106,6 +106,7 @@ def _data(scan: PreparedScan) -> schema.Data:
         repeats={str(copies): count for copies, count in repeats.items()},
         n_repeated_members=sum(count for copies, count in repeats.items() if copies > 1),
         n_cross_split_dropped=splits.n_cross_split_dropped,
+        n_withheld_members=splits.n_withheld_members,
         n_unreadable=splits.n_unreadable,
         n_near_duplicates_across=splits.n_near_duplicates_across,
         has_captions=scan.caption_source is not None,

@@ -126,8 +126,12 @@ class Data(_Model):
     """Multiplicity -> number of distinct members that occur so often."""
     n_repeated_members: int = 0
     n_cross_split_dropped: int = 0
+    """Distinct nonmembers that are not evaluated because a member equals them."""
+    n_withheld_members: int = 0
+    """Distinct members that are not evaluated because a nonmember equals or nearly equals them."""
     n_unreadable: int = 0
     n_near_duplicates_across: int = 0
+    """Nonmembers that are not evaluated because they nearly equal a member."""
     has_captions: bool = False
     caption_source: str = "none"
     n_train: int | None = None

@@ -119,7 +119,8 @@ class ReadOptions:
     max_unreadable_share: float = 0.01
     """Share of unreadable rows of a side above which reading stops, in [0, 1)."""
     max_cross_split_share: float = 0.10
-    """Share of nonmembers dropped as copies of members above which reading stops, in [0, 1)."""
+    """Share of nonmembers that are copies or near-duplicates of members above which reading stops,
+    in [0, 1)."""
     near_duplicate_rms: float = 0.02
     """Pixel RMS of 16 x 16 thumbnails in [0, 1] up to which pictures are near-duplicates; 0: off."""
     max_near_pairs: int = 10_000_000_000
@@ -162,11 +163,16 @@ class Splits:
     calibration_nonmembers: tuple[Record, ...]
     """Nonmembers that fitted attacks are fitted on; may be empty."""
     n_cross_split_dropped: int
-    """Distinct files of nonmembers dropped because their pixels are those of a member."""
+    """Distinct files of nonmembers left out because their pixels are those of a member."""
+    withheld_members: tuple[Record, ...]
+    """Members that a nonmember equals or nearly equals: trained on, but not evaluated; empty if a
+    limit draws a sample."""
+    n_withheld_members: int
+    """How many distinct members these are; under a limit, known copies outside the sample too."""
     n_unreadable: int
     """Rows of both sides that could not be read."""
     near_duplicates: tuple[str, ...]
-    """Content ids of the nonmembers that nearly equal a member; kept in the evaluation."""
+    """Content ids of the nonmembers that nearly equal a member; not evaluated either."""
     repeats: tuple[tuple[int, int], ...]
     """Pairs (multiplicity, members with it), ascending, calibration part included."""
     nonmember_repeats: tuple[tuple[int, int], ...]

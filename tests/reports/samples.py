@@ -247,9 +247,10 @@ def sample(outcome: Outcome = Outcome.FAIL, *, n_attacks: int = 5) -> AuditRecor
             repeats={"1": 577, "2": 11, "8": 12},
             n_repeated_members=23,
             n_cross_split_dropped=4,
+            n_withheld_members=6,
             n_near_duplicates_across=2,
             n_train=40_000,
-            notes=("four nonmembers were copies of members and were left out",),
+            notes=("not evaluated: 4 members found among the nonmembers too",),
         ),
         environment=environment(),
         controls=controls(
