@@ -54,6 +54,8 @@ def assemble(
             name=policy.name,
             sha256=policy.sha256,
             rules=policy.rules_as_plain,
+            alpha_fail=policy.alpha_fail,
+            alpha_pass=policy.alpha_pass,
             release_context=policy.release_context,
         ),
         verdict=schema.Verdict(

@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from attacks.outcomes import EXIT_CODES, REQUIRED, overall_outcome, reasons_invalid
 from attacks.results import (
     ControlResult,
     ControlStatus,
@@ -30,13 +31,6 @@ from auditor.rules import (
     reversed_p_values,
     tpr_rule,
 )
-
-EXIT_CODES = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.INCONCLUSIVE: 3, Outcome.INVALID: 3}
-"""Exit code of each overall outcome."""
-REQUIRED = ("competence", "negative", "blind", "direction")
-"""Controls that make the membership rules INVALID when they fail, and block a PASS if not run."""
-INVALIDATING = (*REQUIRED, "random weights", "base model", "reference")
-"""Controls that make the membership rules INVALID when they fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +83,6 @@ def judge(
     )
 
 
-def overall_outcome(outcomes: Sequence[Outcome | None]) -> Outcome:
-    """FAIL before INVALID before INCONCLUSIVE before PASS; None (reported only) does not count.
-
-    Nothing at all is INCONCLUSIVE, never a PASS.
-    """
-    for outcome in (Outcome.FAIL, Outcome.INVALID, Outcome.INCONCLUSIVE, Outcome.PASS):
-        if outcome in outcomes:
-            return outcome
-    return Outcome.INCONCLUSIVE
-
-
 def direction_control(evaluation: Evaluation, policy: Policy) -> ControlResult:
     """Whether an AUC is shown to be below the policy's lower limit (Holm over attacks).
 
@@ -136,11 +119,7 @@ def _case(
     policy: Policy,
     n_train: int | None,
 ) -> Case:
-    invalid = tuple(
-        f"{control.name} control: {control.summary}"
-        for control in controls
-        if control.name in INVALIDATING and control.status is ControlStatus.FAILED
-    )
+    invalid = reasons_invalid(controls)
     ran = {c.name for c in controls if c.status is not ControlStatus.NOT_RUN}
     established = {
         c.name for c in controls if c.status in (ControlStatus.PASSED, ControlStatus.WARNING)

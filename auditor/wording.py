@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from attacks.results import MembershipFinding, Outcome, RuleResult, TprAtFpr
 from attacks.statistics.auc import Auc
 from attacks.statistics.identified import TopEvidence
+from attacks.wording import percent
 from auditor.evaluate import Evaluation
 from auditor.policy import AucRule, Policy
 
@@ -24,11 +25,6 @@ NO_BLIND = (
     "the cause."
 )
 """Caveat of a FAIL without its baseline."""
-
-
-def percent(share: float) -> str:
-    """A share as a percentage with three significant digits."""
-    return f"{100 * share:.3g} %"
 
 
 def p_value(p: float) -> str:

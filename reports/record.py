@@ -58,6 +58,10 @@ class Policy(_Model):
     name: str
     sha256: str
     rules: dict[str, Any]
+    alpha_fail: float | None = None
+    """Probability of a wrong FAIL, over all attacks together."""
+    alpha_pass: float | None = None
+    """Probability of a wrong PASS."""
     release_context: Literal["public_api", "internal", "open_weights", "unspecified"] = (
         "unspecified"
     )

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from attacks.results import Outcome
 from auditor.cli import app
 from tests.conftest import write_images
 
@@ -209,6 +210,20 @@ def test_report_of_a_broken_record_is_one_error(tmp_path):
     result = run("report", path)
     assert result.exit_code == 2
     assert run("report", tmp_path / "none.json").exit_code == 2
+
+
+def test_report_of_an_edited_record_is_refused_before_anything_is_written(tmp_path):
+    from reports import json_file
+    from tests.reports.samples import sample
+
+    path = tmp_path / "audit.json"
+    json_file.write(sample(Outcome.FAIL), path)
+    assert run("report", path, "--format", "md").exit_code == 0
+    path.write_text(path.read_text().replace('"exit_code": 1', '"exit_code": 0'))
+    result = run("report", path, "--out", tmp_path / "new")
+    assert result.exit_code == 2
+    assert "contradicts itself: the exit code is 0" in " ".join(result.output.split())
+    assert not (tmp_path / "new").exists()
 
 
 def test_split_makes_two_sides_that_a_scan_reads(tmp_path, digits):
