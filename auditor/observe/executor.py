@@ -17,7 +17,7 @@ from auditor.observe.cache import Cache, shard_key
 from auditor.observe.diffusion import ShardObserver
 from auditor.observe.usage import Usage
 from auditor.progress import Progress
-from auditor.records import Record
+from auditor.records import Record, open_pictures
 
 SHARD_RECORDS = 128
 """Records in a shard: the unit of resume."""
@@ -103,7 +103,7 @@ class LocalExecutor:
         requests: Sequence[Request],
         cache: Cache | None,
     ) -> dict[Request, NDArray[np.floating]]:
-        images = [record.open() for record in shard]
+        images = open_pictures(shard)
         while True:
             observer = ShardObserver(
                 predictor=predictor,

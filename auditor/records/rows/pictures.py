@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from attacks.errors import DataError
 from auditor.records.listing import LABELS, list_rows
 from auditor.records.load import load_pictures
-from auditor.records.model import ReadOptions, Record
+from auditor.records.model import ReadOptions, Record, reading_order
 from auditor.records.rows.load import assemble
 from auditor.records.rows.model import RowRecord, RowSplits
 from auditor.records.rows.single import LabelledRows
@@ -145,8 +145,8 @@ def _decoded(
     )
     pixels: NDArray[np.uint8] | None = None
     sizes: Counter[tuple[int, int]] = Counter()
-    for i, record in enumerate(records):
-        picture = record.open()
+    for n_done, i in enumerate(reading_order(records), start=1):
+        picture = records[i].open()
         sizes[picture.size] += 1
         array = np.asarray(picture.convert("L") if is_grey else picture)
         array = array.reshape(picture.height, picture.width, -1)
@@ -154,8 +154,8 @@ def _decoded(
             pixels = np.empty((len(records), *array.shape), np.uint8)
         if array.shape == pixels.shape[1:]:
             pixels[i] = array
-        if on_progress is not None and ((i + 1) % 64 == 0 or i + 1 == len(records)):
-            on_progress("loading pictures", i + 1, len(records))
+        if on_progress is not None and (n_done % 64 == 0 or n_done == len(records)):
+            on_progress("loading pictures", n_done, len(records))
     if len(sizes) > 1:
         (width, height), n_most = sizes.most_common(1)[0]
         raise DataError(
