@@ -20,6 +20,7 @@ from attacks.results import (
     Outcome,
     RuleResult,
 )
+from attacks.wording import p_equals
 from auditor import wording
 from auditor.evaluate import Evaluation
 from auditor.policy import Policy
@@ -101,11 +102,11 @@ def direction_control(evaluation: Evaluation, policy: Policy) -> ControlResult:
         "limit": limit,
     }
     if p > policy.alpha_fail:
-        text = f"No attack is shown to have an AUC below {limit:g} (smallest p = {wording.p_value(p)})."
+        text = f"No attack is shown to have an AUC below {limit:g} (smallest {p_equals(p)})."
         return ControlResult("direction", ControlStatus.PASSED, text, figures)
     value = evaluation.statistics[attack].auc.value
     text = f"The scores of {attack} are reversed: AUC {value:.3f}, shown to be below {limit:g} "
-    text += f"(p = {wording.p_value(p)})"
+    text += f"({p_equals(p)})"
     if policy.target_declares_mitigation:
         text += "; the target declares a mitigation, so this counts as a leak."
         return ControlResult("direction", ControlStatus.WARNING, text, figures)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from attacks.outcomes import EXIT_CODES, REQUIRED, overall_outcome, reasons_invalid
 from attacks.results import ControlStatus, MembershipFinding, Outcome, RuleResult
-from attacks.wording import percent
+from attacks.wording import p_equals, percent
 from reports.record import AuditRecord
 from reports.text import clean
 
@@ -101,7 +101,7 @@ def _outcome(record: AuditRecord, rule: RuleResult) -> Iterator[str]:
     if is_fail and p is None:
         yield "fails without a p-value"
     if alpha is not None and p is not None and is_fail != (p <= alpha):
-        yield f"is {rule.outcome} at p = {p:.2g}, with alpha_fail {alpha:g} of the policy"
+        yield f"is {rule.outcome} at {p_equals(p)}, with alpha_fail {alpha:g} of the policy"
     if rule.rule == "auc" and is_fail:
         bound, side = (rule.low, 1) if limit > 0.5 else (rule.high, -1)
         if bound is None or side * (bound - limit) < -TOLERANCE:

@@ -363,7 +363,7 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
         )
     n_shadows = _n_shadows(options, recipe)
     target.capabilities = dataclasses.replace(target.capabilities, n_shadows=n_shadows)
-    plan = make_plan(names, target.capabilities, config.attack_options)
+    plan = make_plan(names, target.capabilities, config.attack_options, source=options.config)
     check_plan(plan)
     if not plan.is_fitted:
         splits = without_calibration(splits)

@@ -205,7 +205,7 @@ def prepare(options: ScanOptions, progress: Progress) -> DiffusionScan:
         target = _open(options, options.model, options.lora)
         reference = _open(options, options.reference, None) if options.reference else None
     target.capabilities = dataclasses.replace(target.capabilities, has_captions=splits.has_captions)
-    plan = make_plan(names, target.capabilities, config.attack_options)
+    plan = make_plan(names, target.capabilities, config.attack_options, source=options.config)
     check_plan(plan)
     if not plan.is_fitted:
         splits = without_calibration(splits)

@@ -78,8 +78,8 @@ def read_sides(
     check_share_of_copies(n_counted, n_all, options, n_near=n_near, is_sample=are_samples[1])
     left = members.without(near.members), nonmembers.without(near.nonmembers)
     n_copied = len(copied.records) + n_unseen
-    check_left(len(left[0].records), n_copied + len(members.records), "members", "nonmembers")
-    check_left(len(left[1].records), n_all, "nonmembers", "members")
+    check_left(len(left[0].records), n_copied + len(members.records), "member", "nonmember")
+    check_left(len(left[1].records), n_all, "nonmember", "member")
     withheld = [*copied.records, *(members.records[i] for i in near.members)]
     return Compared(
         *left,

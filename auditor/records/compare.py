@@ -100,13 +100,13 @@ def check_share_of_copies(
         return
     if n_copies == n_nonmembers:
         raise DataError(
-            f"every one of {n_nonmembers} nonmembers is also a member; "
+            f"every one of {plural(n_nonmembers, 'nonmember')} is also a member; "
             "pass records that the model was not trained on"
         )
     kinds = f"copies or near-duplicates ({n_near})" if n_near else "copies"
     hint = "; if they only look alike, lower near_duplicate_rms" if n_near else ""
     raise DataError(
-        f"{n_left_out} of {n_nonmembers} nonmembers ({n_left_out / n_nonmembers:.1%}) are {kinds} "
+        f"{n_left_out} of {plural(n_nonmembers, 'nonmember')} ({n_left_out / n_nonmembers:.1%}) are {kinds} "
         f"of members; the limit is {limit:.0%} (max_cross_split_share), since the splits look "
         f"mixed up: pass records that the model was not trained on{hint}"
     )
@@ -116,7 +116,7 @@ def check_left(n_left: int, n_all: int, name: str, other: str) -> None:
     """Raise DataError if every record of a side was left out because the other side has it."""
     if n_left == 0:
         raise DataError(
-            f"every one of {n_all} {name} also occurs among the {other}, so that none is left to "
+            f"every one of {plural(n_all, name)} also occurs among the {other}s, so that none is left to "
             "compare; pass nonmembers that the model was not trained on"
         )
 

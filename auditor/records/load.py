@@ -113,8 +113,8 @@ def _list_sides(
     if len(with_captions) == 1:
         raise DataError(
             f"only the {with_captions[0]} have captions, so that any difference may be the "
-            "captions'; give captions to both sides (text_column names the column), or set "
-            "captions=False to read none"
+            "captions'; give captions to both sides (text_column names the column), or read none "
+            "(captions: false under records in the configuration)"
         )
     return sides
 

@@ -126,7 +126,7 @@ def _compare(
     shared = {d.content for d in groups[0]} & {d.content for d in groups[1]}
     clean = [[d for d in side if d.content not in shared] for side in groups]
     check_share_of_copies(len(shared), len(groups[1]), options)
-    check_left(len(clean[0]), len(groups[0]), "members", "nonmembers")
+    check_left(len(clean[0]), len(groups[0]), "member", "nonmember")
     drawn = (_drawn(clean[0], limit, seed), _drawn(clean[1], limit, seed))
     withheld = [d for d in groups[0] if d.content in shared] if limit is None else []
     order = sorted((*drawn[0], *drawn[1], *withheld), key=lambda d: d.id)

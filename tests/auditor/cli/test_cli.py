@@ -72,6 +72,46 @@ def test_init_writes_files_that_load(tmp_path):
     assert "--force" in again.output
 
 
+def test_the_template_holds_every_key_commented_out_and_loads_when_it_is_not():
+    import dataclasses
+
+    from auditor.config import TEMPLATE, ScanConfig
+    from auditor.records import ReadOptions
+
+    assert all(line.startswith("#") for line in TEMPLATE.splitlines() if line)
+    body = TEMPLATE.partition("\n\n")[2]  # without the two lines of prose
+    text = "\n".join(line.removeprefix("# ") for line in body.splitlines())
+    found = yaml.safe_load(text)
+    assert set(found) == set(ScanConfig.model_fields)
+    fields = {field.name: field.default for field in dataclasses.fields(ReadOptions)}
+    assert set(found["records"]) == set(fields)
+    shown = {k: v for k, v in found["records"].items() if fields[k] not in (None, ())}
+    assert shown == {k: fields[k] for k in shown}  # else it would not be the default
+    one_of = {k: v for k, v in found["records"].items() if k != "drop_columns"}
+    assert ScanConfig(**(found | {"records": one_of})).attacks == tuple(found["attacks"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("attack_options: {pia: {tt: 3}}", "attack_options: attack 'pia': unknown option 'tt'"),
+        ("attack_options: {pai: {t: 3}}", "attack_options: "),
+        ("records: {near_duplicate_rms: 0.9}", "records: near_duplicate_rms must lie"),
+        ("records: {text_column: t, captions: false}", "captions is false"),
+    ],
+)
+def test_errors_about_the_configuration_name_its_file(good, tmp_path, text, expected):
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    good["extra"] = ("--config", path, "--dry-run")
+    result = scan(good)
+    assert result.exit_code == 2
+    shown = " ".join(result.output.split())
+    assert "own.yaml: " in shown
+    assert expected in shown
+    assert "=False" not in shown
+
+
 @pytest.fixture
 def good(demo, tmp_path):
     return {
