@@ -57,6 +57,8 @@ def assemble(
             name=policy.name,
             sha256=policy.sha256,
             rules=policy.rules_as_plain,
+            alpha_fail=policy.alpha_fail,
+            alpha_pass=policy.alpha_pass,
             release_context=policy.release_context,
         ),
         verdict=schema.Verdict(
@@ -112,6 +114,7 @@ def _data(scan: PreparedScan) -> schema.Data:
         repeats={str(copies): count for copies, count in repeats.items()},
         n_repeated_members=sum(count for copies, count in repeats.items() if copies > 1),
         n_cross_split_dropped=splits.n_cross_split_dropped,
+        n_withheld_members=splits.n_withheld_members,
         n_unreadable=splits.n_unreadable,
         n_near_duplicates_across=splits.n_near_duplicates_across,
         has_captions=scan.caption_source is not None,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from attacks.errors import PolicyError, did_you_mean
+from attacks.errors import DataError, PolicyError, did_you_mean
 from auditor.records import ReadOptions
 
 
@@ -48,7 +48,8 @@ class ScanConfig(BaseModel):
 
 
 TEMPLATE = """\
-# auditor configuration. Every line is optional; what is commented out shows the default.
+# auditor configuration. Every line is optional; what is commented out is the default or, where
+# the default is to look for it, an example.
 
 # attacks: [loss, pia, pian, sima, secmi]   # `auditor list` shows all of them
 
@@ -64,12 +65,22 @@ TEMPLATE = """\
 #   image_column: image      # column with the image (Parquet) or its path (JSONL, CSV)
 #   text_column: text        # column with the caption
 #   guess_column: blip       # column with what a captioner says, for attacks without captions
+#   captions: true           # false reads no captions
 #   subject_column: person   # one person, several records: the unit becomes the person
-#   label_column: label      # classifiers: column with the class
-#   drop_columns: [row_id]   # classifiers: columns that the model does not take
 #   split_column: split      # one data set with both splits
 #   member_split: train
 #   nonmember_split: test
+#   label_column: label      # classifiers: column with the class
+#   group_column: region     # data scans: column of the groups that figures are broken down by
+#   feature_columns: [a, b]  # classifiers: the columns that the model takes, or else ...
+#   drop_columns: [row_id]   # classifiers: ... the columns that it does not take
+#   header: true             # classifiers: false if a CSV file has none; columns are 0, 1, 2 ...
+#   picture_mode: auto       # classifiers: grey or rgb; auto: grey if every picture is stored so
+#   max_unreadable_share: 0.01         # more unreadable records of a side are an error
+#   max_cross_split_share: 0.1         # more nonmembers that occur among the members are one, too
+#   near_duplicate_rms: 0.02           # how far apart pictures are near-duplicates; 0 seeks none
+#   max_near_pairs: 10000000000        # more pairs of pictures are not compared
+#   max_pixels: 89478485               # larger pictures are refused
 
 # classes: [cat, dog]        # classifiers: labels in the order of the outputs, if the file has none
 
@@ -99,6 +110,8 @@ def load_config(path: Path | None) -> ScanConfig:
         raise PolicyError(f"{path} must hold keys and values; `auditor init` writes an example")
     try:
         return ScanConfig(**(found or {}))
+    except DataError as error:
+        raise PolicyError(f"{path}: records: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from attacks.extraction.generation import GenerationFinding
+from attacks.outcomes import EXIT_CODES, REQUIRED, overall_outcome, reasons_invalid
 from attacks.results import (
     ControlResult,
     ControlStatus,
@@ -20,6 +21,7 @@ from attacks.results import (
     Outcome,
     RuleResult,
 )
+from attacks.wording import p_equals
 from auditor import wording
 from auditor.evaluate import Evaluation
 from auditor.policy import Policy
@@ -32,13 +34,6 @@ from auditor.rules import (
     reversed_p_values,
     tpr_rule,
 )
-
-EXIT_CODES = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.INCONCLUSIVE: 3, Outcome.INVALID: 3}
-"""Exit code of each overall outcome."""
-REQUIRED = ("competence", "negative", "blind", "direction")
-"""Controls that make the membership rules INVALID when they fail, and block a PASS if not run."""
-INVALIDATING = (*REQUIRED, "random weights", "base model", "reference")
-"""Controls that make the membership rules INVALID when they fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +91,6 @@ def judge(
     )
 
 
-def overall_outcome(outcomes: Sequence[Outcome | None]) -> Outcome:
-    """FAIL before INVALID before INCONCLUSIVE before PASS; None (reported only) does not count.
-
-    Nothing at all is INCONCLUSIVE, never a PASS.
-    """
-    for outcome in (Outcome.FAIL, Outcome.INVALID, Outcome.INCONCLUSIVE, Outcome.PASS):
-        if outcome in outcomes:
-            return outcome
-    return Outcome.INCONCLUSIVE
-
-
 def direction_control(evaluation: Evaluation, policy: Policy) -> ControlResult:
     """Whether an AUC is shown to be below the policy's lower limit (Holm over attacks).
 
@@ -125,11 +109,11 @@ def direction_control(evaluation: Evaluation, policy: Policy) -> ControlResult:
         "limit": limit,
     }
     if p > policy.alpha_fail:
-        text = f"No attack is shown to have an AUC below {limit:g} (smallest p = {wording.p_value(p)})."
+        text = f"No attack is shown to have an AUC below {limit:g} (smallest {p_equals(p)})."
         return ControlResult("direction", ControlStatus.PASSED, text, figures)
     value = evaluation.statistics[attack].auc.value
     text = f"The scores of {attack} are reversed: AUC {value:.3f}, shown to be below {limit:g} "
-    text += f"(p = {wording.p_value(p)})"
+    text += f"({p_equals(p)})"
     if policy.target_declares_mitigation:
         text += "; the target declares a mitigation, so this counts as a leak."
         return ControlResult("direction", ControlStatus.WARNING, text, figures)
@@ -143,11 +127,7 @@ def _case(
     policy: Policy,
     n_train: int | None,
 ) -> Case:
-    invalid = tuple(
-        f"{control.name} control: {control.summary}"
-        for control in controls
-        if control.name in INVALIDATING and control.status is ControlStatus.FAILED
-    )
+    invalid = reasons_invalid(controls)
     ran = {c.name for c in controls if c.status is not ControlStatus.NOT_RUN}
     established = {
         c.name for c in controls if c.status in (ControlStatus.PASSED, ControlStatus.WARNING)

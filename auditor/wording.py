@@ -9,6 +9,7 @@ from attacks.extraction.generation import GenerationFinding
 from attacks.results import MembershipFinding, Outcome, RuleResult, TprAtFpr
 from attacks.statistics.auc import Auc
 from attacks.statistics.identified import TopEvidence
+from attacks.wording import p_equals, percent
 from auditor.evaluate import Evaluation
 from auditor.policy import AucRule, Policy
 
@@ -26,16 +27,6 @@ NO_BLIND = (
     "the cause."
 )
 """Caveat of a FAIL without its baseline."""
-
-
-def percent(share: float) -> str:
-    """A share as a percentage with three significant digits."""
-    return f"{100 * share:.3g} %"
-
-
-def p_value(p: float) -> str:
-    """A p-value with two significant digits."""
-    return f"{p:.2g}"
 
 
 def rounded(count: int) -> str:
@@ -78,7 +69,7 @@ def identified_fail(
     which = f"every nonmember but {rank - 1}" if rank > 1 else "every nonmember"
     return (
         f"In {attack}, {evidence.counts[rank]:,} of {evaluation.n_members:,} members score {side} "
-        f"{which}; chance alone explains the {end} of the rankings with p = {p_value(p)}, "
+        f"{which}; chance alone explains the {end} of the rankings with {p_equals(p)}, "
         f"corrected over {_attacks(len(evaluation.findings))}. Members that leak: at least "
         f"{evaluation.leaked_at_least:,} ({confidence(policy.alpha_fail)} confidence)."
     )
@@ -106,7 +97,7 @@ def auc_fail(attack: str, estimate: Auc, low: float, high: float, limit: float, 
     return (
         f"The attack {attack} ranks a random member above a random nonmember in "
         f"{percent(estimate.value)} of pairs, and in {least} {percent(bound)} after correction "
-        f"over attacks (p = {p_value(p)}): {side} the limit of {percent(limit)}."
+        f"over attacks ({p_equals(p)}): {side} the limit of {percent(limit)}."
     )
 
 
@@ -180,7 +171,7 @@ def headline(
             f"{evaluation.n_members:,} ({percent(failed.low or 0)}), "
             f"{confidence(policy.alpha_fail)} confidence over "
             f"{_attacks(len(evaluation.findings))}; {failed.attack} shows it most clearly "
-            f"(p = {p_value(failed.p_value or 0)})."
+            f"({p_equals(failed.p_value or 0)})."
         )
     return failed.explanation if failed is not None else _bound_headline(rules, evaluation, policy)
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from attacks.errors import UsageError
 from reports.files import write_atomic
 from reports.record import Tool
 from reports.text import clean
@@ -154,9 +155,35 @@ def render_json(record: CanaryRecord) -> str:
     return json.dumps(tree, sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 
+EXIT_CODES = {"contradicted": 1, "not_contradicted": 0, "not_evaluable": 3, "reported": 0}
+"""Exit code of each outcome."""
+
+
 def read(path: Path) -> CanaryRecord:
-    """The record in a file. Raises pydantic's ValidationError or OSError."""
-    return CanaryRecord.model_validate_json(path.read_text(encoding="utf-8"))
+    """The record in a file.
+
+    Raises pydantic's ValidationError, OSError, or UsageError if the record contradicts itself.
+    """
+    record = CanaryRecord.model_validate_json(path.read_text(encoding="utf-8"))
+    verdict, claim = record.verdict, record.claim
+    epsilon = None if claim is None else claim.epsilon
+    is_above = epsilon is not None and record.one_run.lower > epsilon
+    wrong = {
+        "its exit code is not that of its outcome": verdict.exit_code
+        != EXIT_CODES[verdict.outcome],
+        "a claim is reported on as if there were none, or the reverse": (claim is None)
+        != (verdict.outcome == "reported"),
+        "its bound and its claim do not give its outcome": verdict.outcome
+        in ("contradicted", "not_contradicted")
+        and is_above != (verdict.outcome == "contradicted"),
+    }
+    for what, is_wrong in wrong.items():
+        if is_wrong:
+            raise UsageError(
+                f"{path.name} contradicts itself: {what}; it was edited or damaged, restore it or "
+                "score again"
+            )
+    return record
 
 
 def schema_text() -> str:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from pydantic import BaseModel, ValidationError
 
 from attacks.errors import InternalError, UsageError
+from reports.consistency import contradictions
 from reports.files import write_atomic
 from reports.record import SCHEMA, AuditRecord
 from reports.text import clean
@@ -42,7 +43,7 @@ def write(record: AuditRecord, path: Path) -> None:
 
 
 def read(path: Path) -> AuditRecord:
-    """Read audit.json; whatever is wrong with it is one UsageError."""
+    """Read audit.json; whatever is wrong with it, or contradicts itself, is one UsageError."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UsageError(f"{path.name} is over {MAX_BYTES:,} bytes: not an audit record")
@@ -53,11 +54,18 @@ def read(path: Path) -> AuditRecord:
         raise UsageError(f"{path.name} is not UTF-8 text; give an audit.json") from error
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    return parse(text, name=path.name)
+    record = parse(text, name=path.name)
+    found = next(contradictions(record), None)
+    if found is not None:
+        raise UsageError(
+            f"{path.name} contradicts itself: {found}; it was edited or damaged, restore it or "
+            "scan again"
+        )
+    return record
 
 
 def parse(text: str, *, name: str = "audit.json") -> AuditRecord:
-    """A record from its text; whatever is wrong with it is one UsageError."""
+    """A record of the right form from its text; whatever is wrong with it is one UsageError."""
     try:
         tree = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:

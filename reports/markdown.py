@@ -9,6 +9,7 @@ import re
 
 from attacks.extraction.generation import GenerationFinding
 from attacks.results import Estimate, RuleResult
+from attacks.wording import plural
 from reports import text, wording
 from reports.coverage import coverage_rows
 from reports.record import AuditRecord
@@ -176,8 +177,8 @@ def _controls(record: AuditRecord) -> list[str]:
 def _facts(record: AuditRecord) -> str:
     data = record.data
     facts = (
-        f"{text.clean(record.target.name, 80)}, {data.n_members:,} members, "
-        f"{data.n_nonmembers:,} nonmembers, seed {record.seed}, "
+        f"{text.clean(record.target.name, 80)}, {plural(data.n_members, 'member')}, "
+        f"{plural(data.n_nonmembers, 'nonmember')}, seed {record.seed}, "
         f"policy {text.clean(record.policy.name, 40)} ({text.clean(record.policy.sha256, 12)})."
     )
     return escape(facts)

@@ -61,6 +61,10 @@ class Policy(_Model):
     name: str
     sha256: str
     rules: dict[str, Any]
+    alpha_fail: float | None = None
+    """Probability of a wrong FAIL, over all attacks together."""
+    alpha_pass: float | None = None
+    """Probability of a wrong PASS."""
     release_context: Literal["public_api", "internal", "open_weights", "unspecified"] = (
         "unspecified"
     )
@@ -129,8 +133,12 @@ class Data(_Model):
     """Multiplicity -> number of distinct members that occur so often."""
     n_repeated_members: int = 0
     n_cross_split_dropped: int = 0
+    """Distinct nonmembers that are not evaluated because a member equals them."""
+    n_withheld_members: int = 0
+    """Distinct members that are not evaluated because a nonmember equals or nearly equals them."""
     n_unreadable: int = 0
     n_near_duplicates_across: int = 0
+    """Nonmembers that are not evaluated because they nearly equal a member."""
     has_captions: bool = False
     caption_source: str = "none"
     n_train: int | None = None

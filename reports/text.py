@@ -99,10 +99,12 @@ def interval(low: float | None, high: float | None, unit: str = "number") -> str
     return f"{figure(low, unit)} to {figure(high, unit)}"
 
 
-def flat(value: float | int | str | bool | None) -> str:
-    """One flat figure of a control."""
+def flat(value: float | int | str | bool | None, name: str = "") -> str:
+    """One flat figure of a control; its name tells a p-value (`p`, `p_value`, `p_tail` ...)."""
     if value is None:
         return DASH
+    if isinstance(value, float) and (name == "p" or name.startswith("p_")):
+        return p_value(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return clean(value, 200) if isinstance(value, str) else number(value)

@@ -44,6 +44,7 @@ from attacks.statistics.relabelling import (
     standardised,
     tail_counts,
 )
+from attacks.wording import plural
 
 MIN_UNITS = 20
 """Fewest units a side. 5 + 5 have 252 relabellings, which cannot resolve .005; 20 + 20 can."""
@@ -270,7 +271,7 @@ def label_units(labels: Bools, groups: ArrayLike | None) -> tuple[NDArray[np.int
     members = int(unit_labels.sum())
     if min(members, unit_labels.size - members) < MIN_UNITS:
         raise UnderPowered(
-            f"{members} members and {unit_labels.size - members} nonmembers are too few for a "
+            f"{plural(members, 'member')} and {plural(unit_labels.size - members, 'nonmember')} are too few for a "
             f"blind baseline; it needs {MIN_UNITS} on each side"
         )
     return units, unit_labels

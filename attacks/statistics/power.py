@@ -16,6 +16,7 @@ from attacks.results import Estimate
 from attacks.statistics.auc import Auc
 from attacks.statistics.identified import RANKS, tail_probability
 from attacks.statistics.rates import pass_rank, upper_bound_of_count
+from attacks.wording import plural
 
 POWER = 0.80
 """Probability with which a "detectable" leak is found."""
@@ -71,7 +72,7 @@ def detectable_share(
     """`smallest_detectable` as a share of the members, or the reason why there is none."""
     leaked = smallest_detectable(n_members, n_nonmembers, n_attacks=n_attacks, alpha=alpha)
     if leaked is None:
-        reason = f"{n_members:,} members and {n_nonmembers:,} nonmembers are too few for any FAIL"
+        reason = f"{plural(n_members, 'member')} and {plural(n_nonmembers, 'nonmember')} are too few for any FAIL"
         return Estimate(None, None, None, reason)
     return Estimate(leaked / n_members, None, None)
 

@@ -20,6 +20,7 @@ from scipy.special import betaincinv
 
 from attacks.errors import DataError, ShapeError
 from attacks.results import Estimate, TprAtFpr
+from attacks.wording import plural
 
 
 class Interval(NamedTuple):
@@ -191,7 +192,7 @@ def tpr_at_fpr(
     high = tpr_upper_bound(inside, outside, fpr, alpha=alpha)
     allowed = int(np.floor(fpr * outside.size + 1e-9))
     if allowed < 1:
-        reason = f"FPR {fpr:g} is not resolvable with {outside.size:,} nonmembers"
+        reason = f"FPR {fpr:g} is not resolvable with {plural(outside.size, 'nonmember')}"
         return TprAtFpr(None, low, high, reason, None)
     threshold = nth_largest(outside, allowed + 1)
     realised = float(np.mean(outside > threshold))

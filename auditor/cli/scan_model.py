@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from attacks.errors import UsageError
+from attacks.wording import plural
 from auditor.cli.console import Debug, duration, plain, progress, stderr, stdout
 
 LONG_SCAN_SECONDS = 3600
@@ -165,7 +166,7 @@ def _print_outlook(outlook, *, as_json: bool) -> None:  # noqa: ANN001
         stdout.print(f"          not {plain(skipped)}: {plain(reason)}")
     kind = "subjects, " if o.unit == "subject" else ""
     stdout.print(
-        f"[bold]Records[/]   {kind}{o.n_members:,} members and {o.n_nonmembers:,} nonmembers "
+        f"[bold]Records[/]   {kind}{plural(o.n_members, 'member')} and {plural(o.n_nonmembers, 'nonmember')} "
         f"evaluated, {o.n_calibration:,} records set aside for calibration"
     )
     stdout.print(

@@ -13,6 +13,7 @@ import numpy as np
 from attacks.results import ControlResult, ControlStatus
 from attacks.statistics.means import t_interval
 from attacks.statistics.permutation import joint_auc_test
+from attacks.wording import p_equals
 from auditor.comparison.design import HALVES
 from auditor.comparison.leak import KINDS, Measured, Scored, canary_pairs
 from reports import method_record as schema
@@ -46,7 +47,7 @@ def permuted_labels(one: Scored, seed: int) -> ControlResult:
         "negative",
         ControlStatus.FAILED if failed else ControlStatus.PASSED,
         f"Membership drawn afresh at random: the attacks {found} "
-        f"(joint permutation p = {p_value:.3g} over {len(p_values)} halves).",
+        f"(joint permutation, {p_equals(p_value)} over {len(p_values)} halves).",
         {"p_value": p_value, "n_halves": len(p_values)},
     )
 
@@ -86,7 +87,7 @@ def canaries_found(measured: Mapping[schema.Kind, Measured], one: Scored) -> Con
     passed = p_value <= ALPHA
     summary = (
         f"In {int(found.sum())} of {found.size} pairs the baseline trained on a canary is surer of "
-        f"its wrong label than its twin that was not (exact p = {p_value:.2g} against fair coins)"
+        f"its wrong label than its twin that was not (exact, {p_equals(p_value)} against fair coins)"
     )
     return ControlResult(
         "positive",

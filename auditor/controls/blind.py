@@ -29,6 +29,7 @@ import numpy as np
 from attacks.errors import UnderPowered
 from attacks.results import ControlResult, ControlStatus
 from attacks.statistics.blind import PERMUTATIONS, BlindResult, blind_test, label_units
+from attacks.wording import p_equals, plural
 from auditor.controls.features import BlindFeatures
 
 if TYPE_CHECKING:
@@ -119,8 +120,8 @@ def _judge(result: BlindResult, *, dropped: int, n_permutations: int) -> Control
     if by_average:
         evidence = f"{result.strongest} has AUC {result.auc[result.strongest]:.3f}"
     else:
-        evidence = f"{count} members lie beyond the third most extreme nonmember in {tail}"
-    sizes = f"{result.n_members:,} members and {result.n_nonmembers:,} nonmembers"
+        evidence = f"{plural(count, 'member')} beyond the third most extreme nonmember in {tail}"
+    sizes = f"{plural(result.n_members, 'member')} and {plural(result.n_nonmembers, 'nonmember')}"
     sizes = f"a random subset of {sizes}" if dropped else sizes
     if result.p <= ALPHA_INVALID:
         status, meaning = ControlStatus.FAILED, "differ without the model: confounded"
@@ -142,5 +143,5 @@ def _judge(result: BlindResult, *, dropped: int, n_permutations: int) -> Control
         "tail_members": count,
     }
     figures |= {f"auc:{name}": auc for name, auc in result.auc.items()}
-    summary = f"{sizes} {meaning} ({evidence}; p = {result.p:.2g})."
+    summary = f"{sizes} {meaning} ({evidence}; {p_equals(result.p)})."
     return ControlResult("blind", status, summary[0].upper() + summary[1:], figures)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from attacks.observations import Classes, Floor, Logits, Observations
 from attacks.results import ControlResult, ControlStatus
 from attacks.signals import clipped, loss, phi
+from attacks.wording import plural
 from auditor.controls.blind import blind_baseline
 from auditor.controls.positive import (
     DOSES,
@@ -90,7 +91,7 @@ def competence(correct: NDArray[np.bool_], classes: NDArray[np.integer]) -> Cont
     is_competent = z > SIGNIFICANT
     verb = "beats" if is_competent else "does not beat"
     summary = (
-        f"On {len(correct)} nonmembers the mean recall over {len(present)} classes is "
+        f"On {plural(len(correct), 'nonmember')} the mean recall over {len(present)} classes is "
         f"{recall.mean():.3f}; the model {verb} guessing ({chance:.3f}) beyond chance."
     )
     figures: dict[str, float | int | str | bool | None] = {

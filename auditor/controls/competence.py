@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.results import ControlResult, ControlStatus
+from attacks.wording import plural
 
 FEWEST = 3
 """Nonmembers below which there is nothing to judge."""
@@ -42,7 +43,7 @@ def competence(
     }
     verb = "beats" if is_competent else "does not beat"
     summary = (
-        f"On {len(own)} nonmembers the noise error is {own.mean():.3f}; the model {verb} the same "
+        f"On {plural(len(own), 'nonmember')} the noise error is {own.mean():.3f}; the model {verb} the same "
         f"network with random weights ({other.mean():.3f}) and the trivial predictor "
         f"({power.mean():.3f})."
     )

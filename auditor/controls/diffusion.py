@@ -36,7 +36,7 @@ from auditor.controls.suite import Controls, blind_scores, halves_of_nonmembers,
 from auditor.observe.cache import shard_key
 from auditor.observe.noise import noise
 from auditor.progress import Progress
-from auditor.records import Record
+from auditor.records import Record, open_pictures
 from auditor.scoring import Scores, calibrated, names_of, score_all, with_reference
 from auditor.targets.finetuning import RECIPE
 
@@ -149,7 +149,7 @@ def _doses(
 
 def _train(scan: DiffusionScan, injected: Sequence[Record], doses: Sequence[int]) -> Iterator[Dose]:
     target = scan.target
-    inputs = target.prepare([record.open() for record in injected])
+    inputs = target.prepare(open_pictures(injected))
     embedded = target.embed([record.caption or "" for record in injected])
     rows = torch.arange(len(injected), device=target.device)
     return target.finetune(

@@ -18,7 +18,7 @@ from auditor.controls.features import (
     records_per_subject,
     with_squares,
 )
-from auditor.records import Record
+from auditor.records import Record, reading_order
 
 TERMS = 256
 """Most frequent words and pairs of words that are counted."""
@@ -31,13 +31,13 @@ def image_features(
 ) -> BlindFeatures:
     """Features of records without their labels; each image is opened once."""
     pixels = np.empty((len(records), 3 * _SMALL**2))
-    textures = []
-    for i, record in enumerate(records):
-        with record.open() as image:
-            pixels[i], texture = _look(image)
-        textures.append(texture)
+    found: dict[int, dict[str, float]] = {}
+    for i in reading_order(records):
+        with records[i].open() as image:
+            pixels[i], found[i] = _look(image)
         if on_progress is not None:
-            on_progress(i + 1, len(records))
+            on_progress(len(found), len(records))
+    textures = [found[i] for i in range(len(records))]
     components = principal_components(pixels, COMPONENTS)
     metadata, sizes = _metadata(records)
     blocks = {"pixels": with_squares(components), "metadata": metadata}

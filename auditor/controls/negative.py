@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from attacks.results import ControlResult, ControlStatus
 from attacks.statistics.identified import max_per_subject
 from attacks.statistics.permutation import joint_auc_test
+from attacks.wording import p_equals
 from auditor.scoring import Scores
 
 ALPHA = 0.01
@@ -41,7 +42,7 @@ def separates(
     verdict = "separated them, which no leak explains" if failed else "told nothing apart"
     summary = (
         f"{what} ({int(is_member.sum())} against {int((~is_member).sum())}): "
-        f"the attacks {verdict} (joint permutation p = {p_value:.3g})."
+        f"the attacks {verdict} (joint permutation, {p_equals(p_value)})."
     )
     figures: dict[str, float | int | str | bool | None] = {
         "p_value": p_value,

@@ -92,7 +92,7 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
         target.capabilities, n_shadows=n_shadows, has_numbers=has_numbers(splits.table)
     )
     settings = {name: own for name, own in config.attack_options.items() if name != NAME}
-    plan = make_plan(names, target.capabilities, settings)
+    plan = make_plan(names, target.capabilities, settings, source=options.config)
     check_plan(plan)
     check_queries(plan, splits.table)
     hidden = hidden_columns(sensitive, splits, config, target.capabilities)

@@ -268,7 +268,7 @@ def prepare(options: ScanOptions, progress: Progress) -> DiffusionScan:
     )
     extraction, skipped = _extraction(names, target.capabilities, config)
     settings = {name: own for name, own in config.attack_options.items() if name != EXTRACTION}
-    plan = make_plan(scored, target.capabilities, settings)
+    plan = make_plan(scored, target.capabilities, settings, source=options.config)
     plan = dataclasses.replace(plan, inapplicable=plan.inapplicable + skipped)
     if extraction is None:
         check_plan(plan)

@@ -16,11 +16,12 @@ import numpy as np
 from attacks.extraction.replication import excess_limits, excess_p_value
 from attacks.results import ControlResult, ControlStatus, Outcome, RuleResult
 from attacks.statistics.rates import upper_limit
+from attacks.wording import p_equals
 from auditor.images.controls import passed
 from auditor.images.measure import ImageFigures
 from auditor.judge import EXIT_CODES, overall_outcome
 from auditor.policy import Policy
-from auditor.wording import p_value, percent, rounded
+from auditor.wording import percent, rounded
 from reports.record import Verdict
 
 UNTESTED = (
@@ -125,7 +126,7 @@ def replication_rule(
         f"{found.n_above:,} of {found.n_generated:,} generated pictures and "
         f"{found.n_background_above:,} of {found.n_background:,} held-out pictures are more alike "
         f"to a training record than {found.tau:.3f}; chance alone explains the difference with "
-        f"p = {p_value(found.p_value)}. The excess is at most {percent(max(high, 0.0))} "
+        f"{p_equals(found.p_value)}. The excess is at most {percent(max(high, 0.0))} "
         f"({percent(1 - policy.alpha_pass)} upper bound)."
     )
     lacking = _lacking(figures, controls)

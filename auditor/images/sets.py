@@ -14,9 +14,8 @@ from attacks.errors import DataError
 from auditor.records import ReadOptions, Record
 from auditor.records.compare import copy_notes
 from auditor.records.listing import list_rows
-from auditor.records.load import read_members
 from auditor.records.near import near_pairs
-from auditor.records.side import Merged, Progress, Side
+from auditor.records.side import Merged, Progress, Side, merge_copies
 from auditor.records.sources import printable
 
 FEWEST_BACKGROUND = 40
@@ -75,7 +74,7 @@ def read_sets(
     for name, side in sides.items():
         side.hash_rows(on_progress)
         own_limit = None if name == "training set" else limit
-        read[name] = read_members(side, own_limit, seed, on_progress)
+        read[name] = _read(side, own_limit, seed, on_progress)
     training = read["training set"]
     groups, notes = _groups(training, options)
     notes = [f"{s.name}: {note}" for s in sides.values() for note in s.listing.notes] + notes
@@ -100,6 +99,22 @@ def read_sets(
         n_unreadable=n_unreadable,
         notes=tuple(notes),
     )
+
+
+def _read(side: Side, limit: int | None, seed: int, on_progress: Progress | None) -> Merged:
+    """Decode in the order of the sample until the limit or the end is reached."""
+    order, kept, pixels = side.sample_order(seed), [], set[str]()
+    wanted = len(order) if limit is None else limit
+    at = 0
+    while at < len(order) and len(pixels) < wanted:
+        batch = order[at : at + wanted - len(pixels)]
+        at += len(batch)
+        side.decode(batch, on_progress)
+        readable = [digest for digest in batch if digest in side.pictures]
+        kept += readable
+        pixels.update(side.pictures[digest].pixels for digest in readable)
+    side.check_readable()
+    return merge_copies(side, kept)
 
 
 def _check_paths(paths: dict[str, Path]) -> None:

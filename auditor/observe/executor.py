@@ -21,7 +21,7 @@ from auditor.observe.drawn import DrawnObserver
 from auditor.observe.generation import GenerationExecutor
 from auditor.observe.usage import Usage
 from auditor.progress import Progress
-from auditor.records import Record
+from auditor.records import Record, open_pictures
 from auditor.targets.diffusion import DiffusionTarget
 
 SHARD_RECORDS = 128
@@ -110,7 +110,7 @@ class LocalExecutor:
         requests: Sequence[Request],
         cache: Cache | None,
     ) -> dict[Request, NDArray[np.floating]]:
-        images = [record.open() for record in shard]
+        images = open_pictures(shard)
         drawn = [r for r in requests if isinstance(r, Generation | Held)]
         plain = [r for r in requests if not isinstance(r, Generation | Held)]
         answers = self._draw(predictor, shard, images, drawn, cache) if drawn else {}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from attacks.errors import UsageError
 from attacks.manifest import Capabilities
 from attacks.observations import (
     GenerationQuality,
@@ -68,20 +70,19 @@ def make_plan(
     names: tuple[str, ...],
     capabilities: Capabilities,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    source: Path | None = None,
 ) -> Plan:
     """The plan of these attacks on a target.
 
-    overrides: attack name -> configuration values of the user. Raises UsageError for an unknown
-    attack, key or value.
+    overrides: attack name -> configuration values of the user; source: the file that holds them.
+    Raises UsageError, which names that file, for an unknown attack, key or value.
     """
     overrides = overrides or {}
     configs: dict[str, Any] = {}
     inapplicable: list[PlannedAttack] = []
     for name in [*names, *(other for other in overrides if other not in names)]:
-        is_of_family = attack(name).MANIFEST.family == capabilities.family
-        configured = (
-            configure(name, capabilities, dict(overrides.get(name, {}))) if is_of_family else None
-        )
+        configured = _configured(name, capabilities, overrides.get(name), source)
         if name not in names:
             continue
         reason = attack(name).applicable(capabilities)
@@ -91,3 +92,20 @@ def make_plan(
             inapplicable.append(PlannedAttack(name, reason))
     wanted = [r for name, config in configs.items() for r in attack(name).requests(config)]
     return Plan(configs, tuple(inapplicable), with_requirements(wanted))
+
+
+def _configured(
+    name: str,
+    capabilities: Capabilities,
+    values: Mapping[str, Any] | None,
+    source: Path | None,
+) -> Any:
+    """The configuration of an attack; None for one of another family."""
+    try:
+        if attack(name).MANIFEST.family != capabilities.family:
+            return None
+        return configure(name, capabilities, dict(values or {}))
+    except UsageError as error:
+        if values is None or source is None:
+            raise
+        raise UsageError(f"{source}: attack_options: {error}") from None

@@ -7,7 +7,7 @@ from auditor.records.identity import (
     write_private_map,
 )
 from auditor.records.load import load_splits
-from auditor.records.model import ReadOptions, Record, Splits
+from auditor.records.model import ReadOptions, Record, Splits, open_pictures, reading_order
 from auditor.records.rows import RowRecord, RowSplits, Table, load_row_splits
 from auditor.records.split import HeldOut, split_dataset
 
@@ -24,6 +24,8 @@ __all__ = [
     "load_project_key",
     "load_row_splits",
     "load_splits",
+    "open_pictures",
+    "reading_order",
     "split_dataset",
     "write_private_map",
 ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
 from attacks.errors import DataError
+from attacks.wording import plural
 from auditor.records.identity import keyed_rank
 from auditor.records.model import ReadOptions
 from auditor.records.sources import printable
@@ -80,26 +81,54 @@ def check_paths_differ(members: Path, nonmembers: Path) -> None:
 
 
 def check_share_of_copies(
-    n_copies: int, n_nonmembers: int, options: ReadOptions, *, is_sample: bool = False
+    n_copies: int,
+    n_nonmembers: int,
+    options: ReadOptions,
+    *,
+    n_near: int = 0,
+    is_sample: bool = False,
 ) -> None:
-    """Raise DataError if too many nonmembers are copies of members.
+    """Raise DataError if too many nonmembers are copies, or near-duplicates, of members.
 
+    n_near: near-duplicates, beside the copies.
     is_sample: allow for chance, three standard errors and one record.
     """
     limit = options.max_cross_split_share
     slack = 1 + 3 * math.sqrt(limit * (1 - limit) * n_nonmembers) if is_sample else 1e-9
-    if n_copies <= limit * n_nonmembers + slack:
+    n_left_out = n_copies + n_near
+    if n_left_out <= limit * n_nonmembers + slack:
         return
     if n_copies == n_nonmembers:
         raise DataError(
-            f"every one of {n_nonmembers} nonmembers is also a member; "
+            f"every one of {plural(n_nonmembers, 'nonmember')} is also a member; "
             "pass records that the model was not trained on"
         )
+    kinds = f"copies or near-duplicates ({n_near})" if n_near else "copies"
+    hint = "; if they only look alike, lower near_duplicate_rms" if n_near else ""
     raise DataError(
-        f"{n_copies} of {n_nonmembers} nonmembers ({n_copies / n_nonmembers:.1%}) are copies of "
-        f"members; the limit is {limit:.0%} (max_cross_split_share), since the splits look mixed "
-        "up: pass records that the model was not trained on"
+        f"{n_left_out} of {plural(n_nonmembers, 'nonmember')} ({n_left_out / n_nonmembers:.1%}) are {kinds} "
+        f"of members; the limit is {limit:.0%} (max_cross_split_share), since the splits look "
+        f"mixed up: pass records that the model was not trained on{hint}"
     )
+
+
+def check_left(n_left: int, n_all: int, name: str, other: str) -> None:
+    """Raise DataError if every record of a side was left out because the other side has it."""
+    if n_left == 0:
+        raise DataError(
+            f"every one of {plural(n_all, name)} also occurs among the {other}s, so that none is left to "
+            "compare; pass nonmembers that the model was not trained on"
+        )
+
+
+def across_note(n_members: int) -> list[str]:
+    """That members which occur among the nonmembers are not evaluated, and why."""
+    if not n_members:
+        return []
+    return [
+        f"not evaluated: {plural(n_members, 'member')} found among the nonmembers too, since "
+        "common records would otherwise be left among the members alone"
+    ]
 
 
 def divide(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -87,6 +88,26 @@ class Record:
         return rgb
 
 
+def reading_order(records: Sequence[Record]) -> list[int]:
+    """Positions of the records in the order in which their pictures lie on the disk.
+
+    Records come in the order of their ids, which is random on the disk: opened like that, each
+    picture of a large Parquet file decompresses a row group of its own, since few of them stay in
+    memory. In this order every row group is read once.
+    """
+    places = [(r.source.path, -1 if r.source.row is None else r.source.row) for r in records]
+    return sorted(range(len(records)), key=places.__getitem__)
+
+
+def open_pictures(records: Sequence[Record]) -> list[Image.Image]:
+    """The pictures of records, in the order given; read in the order of the disk.
+
+    Raises DataError as `Record.open` does.
+    """
+    opened = {position: records[position].open() for position in reading_order(records)}
+    return [opened[position] for position in range(len(records))]
+
+
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
     """How to read data sets, and what to refuse."""
@@ -123,7 +144,8 @@ class ReadOptions:
     max_unreadable_share: float = 0.01
     """Share of unreadable rows of a side above which reading stops, in [0, 1)."""
     max_cross_split_share: float = 0.10
-    """Share of nonmembers dropped as copies of members above which reading stops, in [0, 1)."""
+    """Share of nonmembers that are copies or near-duplicates of members above which reading stops,
+    in [0, 1)."""
     near_duplicate_rms: float = 0.02
     """Pixel RMS of 16 x 16 thumbnails in [0, 1] up to which pictures are near-duplicates; 0: off."""
     max_near_pairs: int = 10_000_000_000
@@ -150,7 +172,9 @@ class ReadOptions:
         if self.picture_mode not in ("auto", "grey", "rgb"):
             raise DataError(f"picture_mode is auto, grey or rgb, not '{self.picture_mode}'")
         if self.text_column is not None and not self.captions:
-            raise DataError("text_column is set but captions=False reads no captions; drop one")
+            raise DataError(
+                "text_column is set, but captions is false, so that none are read; drop one"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +190,16 @@ class Splits:
     calibration_nonmembers: tuple[Record, ...]
     """Nonmembers that fitted attacks are fitted on; may be empty."""
     n_cross_split_dropped: int
-    """Distinct files of nonmembers dropped because their pixels are those of a member."""
+    """Distinct files of nonmembers left out because their pixels are those of a member."""
+    withheld_members: tuple[Record, ...]
+    """Members that a nonmember equals or nearly equals: trained on, but not evaluated; empty if a
+    limit draws a sample."""
+    n_withheld_members: int
+    """How many distinct members these are; under a limit, known copies outside the sample too."""
     n_unreadable: int
     """Rows of both sides that could not be read."""
     near_duplicates: tuple[str, ...]
-    """Content ids of the nonmembers that nearly equal a member; kept in the evaluation."""
+    """Content ids of the nonmembers that nearly equal a member; not evaluated either."""
     repeats: tuple[tuple[int, int], ...]
     """Pairs (multiplicity, members with it), ascending, calibration part included."""
     nonmember_repeats: tuple[tuple[int, int], ...]

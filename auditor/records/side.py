@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TypeAlias
@@ -114,7 +114,16 @@ class Merged:
     thumbs: tuple[bytes, ...]
     """Their thumbnails."""
     n_several_captions: int
-    """Records whose rows disagree about the caption."""
+    """Records whose rows disagree about the caption, left out or not."""
+
+    def without(self, positions: Collection[int]) -> Merged:
+        """The pictures that are not at these positions."""
+        kept = [i for i in range(len(self.records)) if i not in positions]
+        return Merged(
+            tuple(self.records[i] for i in kept),
+            tuple(self.thumbs[i] for i in kept),
+            self.n_several_captions,
+        )
 
 
 def merge_copies(side: Side, kept: Iterable[bytes]) -> Merged:

@@ -15,6 +15,7 @@ import altair as alt
 
 from attacks.extraction.generation import GenerationFinding
 from attacks.results import CurvePoint, MembershipFinding, RocPoint, RuleResult, ShadowPoint
+from attacks.wording import plural
 from reports.html import layers
 from reports.text import clean, decimal, interval, number, share
 
@@ -61,7 +62,7 @@ def roc_chart(finding: MembershipFinding, chart_id: str, most: int) -> Chart:
             f"Share of members above the threshold against share of nonmembers above it, for "
             f"{name}, both on logarithmic axes from 0.01 % to 100 %. The band is the 95 % "
             f"Clopper-Pearson interval; the hatched region lies below one in "
-            f"{finding.n_nonmembers:,} nonmembers."
+            f"{plural(finding.n_nonmembers, 'nonmember')}."
         ),
         spec=layers.finish(alt.layer(*parts), height=340, roc=layers.curve_values(points)),
         columns=("False alarms (FPR)", "Members found (TPR)", "95 % interval"),

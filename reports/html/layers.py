@@ -61,7 +61,7 @@ def _log_axis(field: str, title: str, kind: Any, ticks: tuple[float, ...]) -> An
 
 def _x(field: str = "fpr") -> Any:
     ticks = (1e-4, 1e-3, 1e-2, 0.05, 1)
-    return _log_axis(field, "False alarms: nonmembers above the threshold (FPR)", alt.X, ticks)
+    return _log_axis(field, "False alarms (FPR)", alt.X, ticks)
 
 
 def _y(field: str = "tpr") -> Any:
@@ -121,7 +121,7 @@ def diagonal() -> Any:
         .encode(x=_x(), y=_y())
     )
     label = (
-        alt.Chart(alt.Data(values=[{"fpr": 0.25, "tpr": 0.25, "label": "chance"}]))
+        alt.Chart(alt.Data(values=[{"fpr": 0.1, "tpr": 0.1, "label": "chance"}]))
         .mark_text(color=palette.MUTED, align="left", baseline="top", dx=6, dy=4)
         .encode(x=_x(), y=_y(), text="label:N")
     )

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from attacks.manifest import Access
+from attacks.outcomes import overall_outcome
 from attacks.results import ControlStatus, Outcome
 from auditor import evaluate as evaluate_module
 from auditor.evaluate import evaluate
-from auditor.judge import Judgement, direction_control, judge, overall_outcome
+from auditor.judge import Judgement, direction_control, judge
 from auditor.policy import Policy, preset_policy
 from auditor.top_records import TopRecords
 from tests.attacks.statistics.draws import correlated_noise

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from attacks.results import ControlStatus, Outcome
+from auditor.progress import Progress
 from auditor.scan import scan_model
 from reports.json_file import read
 
@@ -198,9 +199,9 @@ def odd_pictures(folder, digits, start):
             4: (grey.convert("RGBA"), "webp"),
         }
         picture, suffix = kinds.get(i, (grey, "png"))
-        picture.save(folder / f"{i}.{suffix}")
+        picture.save(folder / f"scan-roe-{i}.{suffix}")
         text = HOSTILE[i % len(HOSTILE)] + f" {i}"
-        rows.append(json.dumps({"file_name": f"{i}.{suffix}", "text": text}))
+        rows.append(json.dumps({"file_name": f"scan-roe-{i}.{suffix}", "text": text}))
     (folder / "metadata.jsonl").write_text("\n".join(rows))
     return folder
 
@@ -208,17 +209,40 @@ def odd_pictures(folder, digits, start):
 def test_odd_pictures_and_hostile_captions_pass_through_unseen(demo, tmp_path, digits):
     from auditor.scan import ScanOptions
 
+    folders = odd_pictures(tmp_path / "m", digits, 0), odd_pictures(tmp_path / "n", digits, 40)
+    for folder in folders:  # each with a file that cannot be read
+        (folder / "roe_jane_0000.png").write_bytes(b"junk")
+        with open(folder / "metadata.jsonl", "a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"file_name": "roe_jane_0000.png", "text": "a"}) + "\n")
+    config = tmp_path / "auditor.yaml"
+    config.write_text("records: {max_unreadable_share: 0.2}")
+    notes: list[str] = []
+    progress = Progress()
+    progress.note = notes.append  # type: ignore[method-assign]
     result = scan_model(
         ScanOptions(
             model=str(demo.models["clean"]),
-            members=odd_pictures(tmp_path / "m", digits, 0),
-            nonmembers=odd_pictures(tmp_path / "n", digits, 40),
+            members=folders[0],
+            nonmembers=folders[1],
             out=tmp_path / "out",
+            config=config,
             attacks=("sima",),
             device="cpu",
-        )
+        ),
+        progress,
     )
     assert result.record.data.n_members == 30
+    assert result.record.data.n_unreadable == 2
+    names = {path.name for folder in folders for path in folder.rglob("*")} - {"metadata.jsonl"}
+    outputs = [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    public = [p for p in outputs if p.parent.name != "private"]
+    assert {".json", ".html", ".md", ".xml", ".sarif", ".parquet"} <= {p.suffix for p in public}
+    for path in public:
+        leaked = [name for name in names if name.encode() in path.read_bytes()]
+        assert not leaked, (path.name, leaked[:3])
+    assert not any(name in "".join(notes) for name in names)
+    # the owner's map is where they are
+    assert any(n.encode() in p.read_bytes() for n in names for p in outputs if p not in public)
     for path in result.paths.values():
         content = path.read_bytes()
         for text in (b"alert('x')", b"\x1b[2J", b"{{ 7 * 7 }}", b"gnirts"):

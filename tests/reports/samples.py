@@ -12,6 +12,7 @@ from attacks.results import (
     ControlStatus,
     CurvePoint,
     Estimate,
+    MembershipFinding,
     Outcome,
     PlannedAttack,
     RuleResult,
@@ -75,9 +76,12 @@ def controls(*, blind: ControlStatus = ControlStatus.PASSED) -> tuple[ControlRes
     )
 
 
-def rules(outcome: Outcome) -> tuple[RuleResult, ...]:
+def rules(outcome: Outcome, findings: tuple[MembershipFinding, ...] = ()) -> tuple[RuleResult, ...]:
+    by_name = {one.attack: one for one in findings}
+    auc = by_name["secmi"].auc.value or 0.0 if "secmi" in by_name else 0.517
+    tpr = by_name["loss"].tpr_at_fpr["0.01"].value if "loss" in by_name else 0.038
     leaks = outcome is Outcome.FAIL
-    value, low, high = (0.0200, 0.0117, 0.038) if leaks else (None, None, 0.0262)
+    value, low, high = (12 / 600, 7 / 600, None) if leaks else (None, None, 0.0262)
     if outcome is Outcome.INCONCLUSIVE:
         high = 0.0412
     says = {
@@ -97,7 +101,7 @@ def rules(outcome: Outcome) -> tuple[RuleResult, ...]:
             value=value,
             low=low,
             high=high,
-            limit=0.03,
+            limit=0.0 if leaks else 0.03,
             attack="loss",
             explanation=says[outcome],
             p_value=0.0001 if leaks else 0.37,
@@ -111,9 +115,9 @@ def rules(outcome: Outcome) -> tuple[RuleResult, ...]:
             rule="auc",
             metric="area under the ROC curve: a leak of the mass of records",
             outcome=secondary,
-            value=0.517,
-            low=0.489,
-            high=0.545,
+            value=auc,
+            low=auc - 0.028,
+            high=auc + 0.028,
             limit=0.6,
             attack="secmi",
             explanation="Over all records the attack is close to guessing.",
@@ -122,8 +126,8 @@ def rules(outcome: Outcome) -> tuple[RuleResult, ...]:
             rule="tpr@1%",
             metric="members above 1 % of nonmembers",
             outcome=None,
-            value=0.038,
-            low=0.0183,
+            value=tpr,
+            low=0.009,
             high=0.0521,
             limit=None,
             attack="loss",
@@ -135,19 +139,22 @@ def rules(outcome: Outcome) -> tuple[RuleResult, ...]:
 
 SENTENCES = {
     Outcome.PASS: (
-        "No leak was found, and this sample would have shown one above the limit.",
-        "At most 2.6 % of members can be picked out at 0.1 % false alarms (limit 3 %, 95 % bound).",
+        "PASS: no leak was found, and this sample would have shown one above the limit.",
+        "At most 2.62 % of members can be picked out at 0.1 % false alarms (limit 3 %).",
     ),
     Outcome.FAIL: (
-        "The model gives away that certain images were in its training data.",
-        "12 of 600 members score above all 1,200 nonmembers; at least 7 leak (99 % confidence).",
+        "FAIL: at least 7 of the 600 evaluated training records can be told from records that the "
+        "model never saw.",
+        "Members that leak: at least 7 of 600 (99 % confidence); loss shows it most clearly.",
     ),
     Outcome.INCONCLUSIVE: (
-        "Nothing was shown to leak, but the sample is too small to say that nothing does.",
-        "At most 4.1 % of members can be picked out at 0.1 % false alarms (limit 3 %, 95 % bound).",
+        "INCONCLUSIVE: nothing was shown to leak, but the sample is too small to say that nothing "
+        "does.",
+        "At most 4.12 % of members can be picked out at 0.1 % false alarms (limit 3 %).",
     ),
     Outcome.INVALID: (
-        "The measurement cannot be trusted: members and nonmembers differ without the model.",
+        "INVALID: this measurement cannot be trusted. blind control: A classifier that never sees "
+        "the model reaches AUC 0.612 (p = 0.001).",
         "A classifier that never saw the model tells them apart with AUC 0.612 (p = 0.001).",
     ),
 }
@@ -206,6 +213,9 @@ def sample(outcome: Outcome = Outcome.FAIL, *, n_attacks: int = 5) -> AuditRecor
     leaks = outcome is Outcome.FAIL
     sentence, headline = SENTENCES[outcome]
     rows = (ATTACKS * 5)[:n_attacks]
+    findings = tuple(
+        finding(row, leaked=12 if leaks and i < 4 else 0, seed=i) for i, row in enumerate(rows)
+    )
     return AuditRecord(
         tool=Tool(version="0.1.0", commit="7d54c44"),
         command="auditor scan model flowers-ddpm --members train --nonmembers heldout --seed 7",
@@ -213,7 +223,13 @@ def sample(outcome: Outcome = Outcome.FAIL, *, n_attacks: int = 5) -> AuditRecor
         policy=Policy(
             name="default",
             sha256=sha("policy"),
-            rules={"identified": {"limit": 0.03}, "auc": {"limit": 0.6}},
+            rules={
+                "identified": {"fpr": 0.001, "limit": 0.03},
+                "auc": {"upper": 0.6, "lower": 0.4},
+                "tpr@1%": {"limit": None},
+            },
+            alpha_fail=0.01,
+            alpha_pass=0.05,
             release_context="public_api",
         ),
         verdict=Verdict(
@@ -247,20 +263,19 @@ def sample(outcome: Outcome = Outcome.FAIL, *, n_attacks: int = 5) -> AuditRecor
             repeats={"1": 577, "2": 11, "8": 12},
             n_repeated_members=23,
             n_cross_split_dropped=4,
+            n_withheld_members=6,
             n_near_duplicates_across=2,
             n_train=40_000,
-            notes=("four nonmembers were copies of members and were left out",),
+            notes=("not evaluated: 4 members found among the nonmembers too",),
         ),
         environment=environment(),
         controls=controls(
             blind=ControlStatus.FAILED if outcome is Outcome.INVALID else ControlStatus.PASSED
         ),
-        findings=tuple(
-            finding(row, leaked=12 if leaks and i < 4 else 0, seed=i) for i, row in enumerate(rows)
-        ),
+        findings=findings,
         inapplicable=(PlannedAttack("clid", "the target takes no captions"),),
         loss_curve=curve(leaks=leaks),
-        rules=rules(outcome),
+        rules=rules(outcome, findings),
         coverage=coverage(),
         manifest=Manifest(
             inputs={"members": sha("members"), "nonmembers": sha("nonmembers")},

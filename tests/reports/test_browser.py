@@ -67,6 +67,33 @@ def test_no_sideways_scrolling(browser: Chromium, report: Path, width: int, dark
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_charts_fit_a_narrow_screen(browser: Chromium, report: Path) -> None:
+    browser.view(width=390)
+    browser.open(report, ready=READY)
+    outside = browser.evaluate(
+        "[...document.querySelectorAll('.live')].flatMap(l => {"
+        " const r = l.getBoundingClientRect();"
+        " return [...l.querySelectorAll('text')].map(t => [t, t.getBoundingClientRect()])"
+        ".filter(([t, q]) => q.width && (q.right > r.right + 1 || q.left < r.left - 1))"
+        ".map(([t]) => t.textContent) })"
+    )
+    assert [text for text in outside if len(text) < 60] == []  # hostile names may be cut
+
+
+def test_wide_tables_say_that_they_scroll(browser: Chromium, report: Path) -> None:
+    hint = (
+        "getComputedStyle(document.querySelector('.scroll:not(:has(.twin))'), '::before').content"
+    )
+    browser.view(width=390)
+    browser.open(report, ready=READY)
+    assert "sideways" in browser.evaluate(hint)
+    hidden = "[...document.querySelectorAll('.scroll:not(:has(.twin))')].filter(s => s.clientWidth"
+    fits = f"{hidden} && s.scrollWidth <= s.clientWidth).length"
+    assert browser.evaluate(fits) == 0
+    browser.view(width=1280)
+    assert browser.evaluate(hint) == "none"
+
+
 def test_chart_colours_follow_the_scheme(browser: Chromium, report: Path) -> None:
     def ink() -> str:
         return str(

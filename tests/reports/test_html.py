@@ -7,7 +7,9 @@ from html.parser import HTMLParser
 import altair as alt
 import pytest
 
+from attacks.outcomes import INVALIDATING
 from attacks.results import Estimate, Outcome
+from reports import wording
 from reports.coverage import coverage_rows
 from reports.crosswalk import COVERAGE_IDS
 from reports.html import charts, compiled, page, palette, shell
@@ -252,6 +254,13 @@ def test_contrast(scheme: int) -> None:
         if contrast(colours[pair[0]], colours[pair[1]]) < 4.5
     }
     assert weak == {}
+
+
+def test_columns_and_controls_explain_themselves() -> None:
+    text = sample_page()
+    for word in ("Rank counts members and nonmembers together", "Comparable: at least five"):
+        assert word in text
+    assert {*INVALIDATING, "positive", "captions"} <= set(wording.CONTROLS)
 
 
 def test_missing_figures_are_dashes_not_zeros() -> None:

@@ -46,6 +46,8 @@ def test_figures() -> None:
     assert text.figure(0.5, "number") == "0.500"
     assert text.figure(12, "count") == "12"
     assert text.p_value(1e-9).startswith("<")
+    assert text.flat(4.3e-5, "p_tail") == text.p_value(4.3e-5) == f"<{text.NARROW}0.0001"
+    assert text.flat(4.3e-5, "loss") == "4.3e-05"
     assert text.interval(None, 0.03, "share").replace(text.NARROW, " ") == "– to 3.0 %"
     assert text.number(123456.7) == "123,457"
     assert text.rate(0.001).replace(text.NARROW, " ") == "0.1 %"

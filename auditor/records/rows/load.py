@@ -18,7 +18,9 @@ import numpy as np
 
 from attacks.errors import DataError
 from auditor.records.compare import (
+    across_note,
     check_arguments,
+    check_left,
     check_share_of_copies,
     copy_notes,
     divide,
@@ -124,11 +126,7 @@ def _compare(
     shared = {d.content for d in groups[0]} & {d.content for d in groups[1]}
     clean = [[d for d in side if d.content not in shared] for side in groups]
     check_share_of_copies(len(shared), len(groups[1]), options)
-    if not clean[0]:
-        raise DataError(
-            f"every one of {len(groups[0])} members also occurs among the nonmembers, so that none "
-            "is left to compare; pass nonmembers that the model was not trained on"
-        )
+    check_left(len(clean[0]), len(groups[0]), "member", "nonmember")
     drawn = (_drawn(clean[0], limit, seed), _drawn(clean[1], limit, seed))
     withheld = [d for d in groups[0] if d.content in shared] if limit is None else []
     order = sorted((*drawn[0], *drawn[1], *withheld), key=lambda d: d.id)
@@ -138,11 +136,7 @@ def _compare(
         [d.record(position[d.id]) for d in sorted(side, key=lambda d: d.id)] for side in drawn
     )
     notes = [*joined.notes, *_drawing_notes(groups, drawn, records, limit)]
-    if shared:
-        notes.append(
-            f"{len(shared)} members that also occur among the nonmembers are not evaluated either: "
-            "common records would otherwise be left among the members alone"
-        )
+    notes += across_note(len(shared))
     table = Table(
         joined.rows(rows),
         [distinct.label for distinct in order],
@@ -156,6 +150,7 @@ def _compare(
         calibration_share,
         seed,
         n_cross_split_dropped=len(shared),
+        n_withheld=len(shared),
         withheld=tuple(d.record(position[d.id]) for d in sorted(withheld, key=lambda d: d.id)),
         label_source="; nonmembers: ".join(dict.fromkeys(side.label_source for side in raw)),
         notes=(*notes, NO_COPIES if joined.is_by_place else NO_NEAR_DUPLICATES),
@@ -169,6 +164,7 @@ def assemble(
     seed: int,
     *,
     n_cross_split_dropped: int,
+    n_withheld: int,
     label_source: str,
     notes: Sequence[str],
     n_unreadable: int = 0,
@@ -188,6 +184,7 @@ def assemble(
         n_unreadable=n_unreadable,
         near_duplicates=near_duplicates,
         withheld_members=withheld,
+        n_withheld_members=n_withheld,
         repeats=repeats(members),
         nonmember_repeats=repeats(nonmembers),
         has_subjects=all(r.subject is not None for side in sides for r in side),

@@ -98,13 +98,16 @@ class RowSplits:
     table: Table = field(compare=False)
     """Features and labels of all four parts, by `RowRecord.position`."""
     n_cross_split_dropped: int
-    """Distinct nonmembers dropped because their features are those of a member."""
+    """Distinct nonmembers left out because their features are those of a member."""
     withheld_members: tuple[RowRecord, ...]
-    """Those members: trained on, but not evaluated; empty if a limit draws a sample."""
+    """Members that a nonmember equals, or nearly equals where that is looked for: trained on, but
+    not evaluated; empty if a limit draws a sample."""
+    n_withheld_members: int
+    """How many distinct members these are, under a limit too."""
     n_unreadable: int
     """Rows of both sides that could not be read."""
     near_duplicates: tuple[str, ...]
-    """Content ids of nonmembers that nearly equal a member; kept. Looked for among pictures only."""
+    """Content ids of nonmembers left out because they nearly equal a member; pictures only."""
     repeats: tuple[tuple[int, int], ...]
     """Pairs (multiplicity, members with it), ascending, calibration part included."""
     nonmember_repeats: tuple[tuple[int, int], ...]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +12,13 @@ from numpy.typing import NDArray
 
 from attacks.errors import DataError
 from auditor.records.listing import LABELS, list_rows
-from auditor.records.load import load_pictures, read_members, read_nonmembers
-from auditor.records.model import ReadOptions, Record
+from auditor.records.load import load_pictures
+from auditor.records.model import ReadOptions, Record, reading_order
 from auditor.records.rows.load import assemble
 from auditor.records.rows.model import RowRecord, RowSplits
 from auditor.records.rows.single import LabelledRows
 from auditor.records.rows.table import Table
-from auditor.records.side import Side
+from auditor.records.side import Side, merge_copies
 
 if TYPE_CHECKING:
     from auditor.records.side import Progress
@@ -52,14 +51,14 @@ def load_labelled_pictures(
         on_progress=on_progress,
         beside=LABELS,
     )
-    order = sorted((*found.members, *found.nonmembers), key=lambda r: r.id)
+    parts = (found.members, found.nonmembers, found.withheld_members)
+    order = sorted((record for part in parts for record in part), key=lambda r: r.id)
     position = {record.id: i for i, record in enumerate(order)}
-    sides = [
-        [_row_record(record, position[record.id]) for record in side]
-        for side in (found.members, found.nonmembers)
-    ]
+    own, other, withheld = (
+        [_row_record(record, position[record.id]) for record in part] for part in parts
+    )
     return assemble(
-        sides,
+        (own, other),
         Table(
             _decoded(order, options, on_progress),
             [record.caption or "" for record in order],
@@ -68,6 +67,8 @@ def load_labelled_pictures(
         calibration_share,
         seed,
         n_cross_split_dropped=found.n_cross_split_dropped,
+        n_withheld=found.n_withheld_members,
+        withheld=tuple(withheld),
         label_source=found.caption_source,
         notes=found.notes,
         n_unreadable=found.n_unreadable,
@@ -91,14 +92,18 @@ def read_pictures(
     sides = []
     for (name, path), split in zip(named, splits, strict=False):
         listing = list_rows(path, options, split=split, side=name, beside=LABELS)
-        # test pictures that are trained on are dropped and counted, however many they are
-        sides.append(Side(name, listing, replace(options, max_cross_split_share=0.999)))
+        sides.append(Side(name, listing, options))
         sides[-1].hash_rows(on_progress)
-    own = sorted(read_members(sides[0], None, 0, on_progress).records, key=lambda r: r.id)
-    test, n_dropped = [], 0
-    if len(sides) > 1:
-        merged, n_dropped = read_nonmembers(sides[1], sides[0], None, 0, on_progress)
-        test = sorted(merged.records, key=lambda r: r.id)
+        sides[-1].decode(sides[-1].copies, on_progress)
+        sides[-1].check_readable()
+    known = {picture.pixels for picture in sides[0].pictures.values()}
+    own = merge_copies(sides[0], sides[0].pictures).records
+    test: tuple[Record, ...] = ()
+    n_dropped = 0
+    for side in sides[1:]:
+        kept = [d for d, picture in side.pictures.items() if picture.pixels not in known]
+        n_dropped = len(side.pictures) - len(kept)
+        test = merge_copies(side, kept).records
     pictures = [*own, *test]
     records = [_row_record(picture, i) for i, picture in enumerate(pictures)]
     n_unreadable = sum(side.n_unreadable for side in sides)
@@ -140,8 +145,8 @@ def _decoded(
     )
     pixels: NDArray[np.uint8] | None = None
     sizes: Counter[tuple[int, int]] = Counter()
-    for i, record in enumerate(records):
-        picture = record.open()
+    for n_done, i in enumerate(reading_order(records), start=1):
+        picture = records[i].open()
         sizes[picture.size] += 1
         array = np.asarray(picture.convert("L") if is_grey else picture)
         array = array.reshape(picture.height, picture.width, -1)
@@ -149,8 +154,8 @@ def _decoded(
             pixels = np.empty((len(records), *array.shape), np.uint8)
         if array.shape == pixels.shape[1:]:
             pixels[i] = array
-        if on_progress is not None and ((i + 1) % 64 == 0 or i + 1 == len(records)):
-            on_progress("loading pictures", i + 1, len(records))
+        if on_progress is not None and (n_done % 64 == 0 or n_done == len(records)):
+            on_progress("loading pictures", n_done, len(records))
     if len(sizes) > 1:
         (width, height), n_most = sizes.most_common(1)[0]
         raise DataError(

@@ -54,6 +54,13 @@ def test_a_model_that_knows_its_rows_contradicts_a_claim(planted, tmp_path):
     page = (tmp_path / "o" / "canaries.md").read_text()
     assert "not evaluable by NIST SP 800-226" in page
     assert schema.bound(record.one_run.lower) in page
+    edits = {"outcome": "not_contradicted", "exit_code": 0}
+    for name, value in (("exit_code", 0), ("outcome", "reported"), (None, edits)):
+        tree = json.loads((tmp_path / "o" / "canaries.json").read_text())
+        tree["verdict"] |= value if name is None else {name: value}
+        (tmp_path / "edited.json").write_text(json.dumps(tree))
+        with pytest.raises(UsageError, match="edited.json contradicts itself"):
+            schema.read(tmp_path / "edited.json")
 
 
 def test_without_a_claim_the_bound_is_reported(planted, tmp_path):

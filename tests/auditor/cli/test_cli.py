@@ -14,6 +14,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from attacks.results import Outcome
 from auditor.cli import app
 from tests.conftest import write_images
 
@@ -69,6 +70,46 @@ def test_init_writes_files_that_load(tmp_path):
     again = run("init", tmp_path)
     assert again.exit_code == 2
     assert "--force" in again.output
+
+
+def test_the_template_holds_every_key_commented_out_and_loads_when_it_is_not():
+    import dataclasses
+
+    from auditor.config import TEMPLATE, ScanConfig
+    from auditor.records import ReadOptions
+
+    assert all(line.startswith("#") for line in TEMPLATE.splitlines() if line)
+    body = TEMPLATE.partition("\n\n")[2]  # without the two lines of prose
+    text = "\n".join(line.removeprefix("# ") for line in body.splitlines())
+    found = yaml.safe_load(text)
+    assert set(found) == set(ScanConfig.model_fields)
+    fields = {field.name: field.default for field in dataclasses.fields(ReadOptions)}
+    assert set(found["records"]) == set(fields)
+    shown = {k: v for k, v in found["records"].items() if fields[k] not in (None, ())}
+    assert shown == {k: fields[k] for k in shown}  # else it would not be the default
+    one_of = {k: v for k, v in found["records"].items() if k != "drop_columns"}
+    assert ScanConfig(**(found | {"records": one_of})).attacks == tuple(found["attacks"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("attack_options: {pia: {tt: 3}}", "attack_options: attack 'pia': unknown option 'tt'"),
+        ("attack_options: {pai: {t: 3}}", "attack_options: "),
+        ("records: {near_duplicate_rms: 0.9}", "records: near_duplicate_rms must lie"),
+        ("records: {text_column: t, captions: false}", "captions is false"),
+    ],
+)
+def test_errors_about_the_configuration_name_its_file(good, tmp_path, text, expected):
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    good["extra"] = ("--config", path, "--dry-run")
+    result = scan(good)
+    assert result.exit_code == 2
+    shown = " ".join(result.output.split())
+    assert "own.yaml: " in shown
+    assert expected in shown
+    assert "=False" not in shown
 
 
 @pytest.fixture
@@ -209,6 +250,20 @@ def test_report_of_a_broken_record_is_one_error(tmp_path):
     result = run("report", path)
     assert result.exit_code == 2
     assert run("report", tmp_path / "none.json").exit_code == 2
+
+
+def test_report_of_an_edited_record_is_refused_before_anything_is_written(tmp_path):
+    from reports import json_file
+    from tests.reports.samples import sample
+
+    path = tmp_path / "audit.json"
+    json_file.write(sample(Outcome.FAIL), path)
+    assert run("report", path, "--format", "md").exit_code == 0
+    path.write_text(path.read_text().replace('"exit_code": 1', '"exit_code": 0'))
+    result = run("report", path, "--out", tmp_path / "new")
+    assert result.exit_code == 2
+    assert "contradicts itself: the exit code is 0" in " ".join(result.output.split())
+    assert not (tmp_path / "new").exists()
 
 
 def test_split_makes_two_sides_that_a_scan_reads(tmp_path, digits):

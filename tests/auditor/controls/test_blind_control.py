@@ -14,6 +14,7 @@ from auditor.controls import blind as module
 from auditor.controls.blind import blind_baseline
 from auditor.controls.features import principal_components
 from auditor.controls.image_features import image_features
+from auditor.records.sources import FileSource
 
 DIGITS = load_digits()
 IMAGES = np.rint(DIGITS.images * 15.9).astype(np.uint8)
@@ -44,6 +45,7 @@ class FakeRecord:
     array: np.ndarray
     caption: str | None = None
     subject: str | None = None
+    source: FileSource = FileSource("", "")
     multiplicity: int = 1
     width: int = 8
     height: int = 8

@@ -12,14 +12,18 @@ from auditor.records import near
 from auditor.records.near import near_pairs
 
 
+def naive_contrast(values):
+    return np.sqrt(((values - values.mean(axis=0)) ** 2).mean())
+
+
 def naive_pairs(queries, keys, rms):
     found = set()
     for i, query in enumerate(queries):
         a = np.frombuffer(query, np.uint8).reshape(-1, 3) / 255
-        contrast = np.sqrt(((a - a.mean(axis=0)) ** 2).mean())
         for j, key in enumerate(keys):
             b = np.frombuffer(key, np.uint8).reshape(-1, 3) / 255
             distance = np.sqrt(((a - b) ** 2).mean())
+            contrast = min(naive_contrast(a), naive_contrast(b))
             if distance <= rms * min(1, contrast / 0.1) + 1e-7:
                 found.add((i, j))
     return found
@@ -55,6 +59,8 @@ def test_equals_the_naive_twin(n, m, rms, seed):
     pairs = near_pairs(queries, keys, rms)
     assert pairs.is_complete
     assert as_set(pairs) == naive_pairs(queries, keys, rms)
+    turned = near_pairs(keys, queries, rms)
+    assert {(i, j) for j, i in as_set(turned)} == as_set(pairs)
 
 
 def test_blocks_do_not_matter(digits, monkeypatch):

@@ -65,16 +65,62 @@ def test_repeats_become_one_record(tmp_path, digits, write_folder, encode):
     assert load_splits(members, nonmembers).repeats == ((1, 1), (2, 2), (3, 1))
 
 
-def test_copies_across_splits_are_dropped(tmp_path, digits, write_folder, encode):
+def test_pictures_on_both_sides_are_evaluated_on_neither(tmp_path, digits, write_folder, encode):
     captions = [f"c{i}" for i in range(41)]
-    members = write_folder(tmp_path / "m", digits[:20], captions[:20], "txt")
+    members = write_folder(tmp_path / "m", [*digits[:20], digits[3]], captions[:21], "txt")
     pictures = [*digits[20:40], digits[3]]
     nonmembers = write_folder(tmp_path / "n", pictures, [*captions[20:40], "other words"], "txt")
     (nonmembers / "again.bmp").write_bytes(encode(digits[4], "BMP"))
     (nonmembers / "again.txt").write_text("a bitmap with other words")
     splits = load_splits(members, nonmembers)
-    assert (len(splits.nonmembers), splits.n_cross_split_dropped) == (20, 2)
-    assert not {r.pixels for r in splits.members} & {r.pixels for r in splits.nonmembers}
+    assert (len(splits.members), len(splits.nonmembers)) == (18, 20)
+    assert (splits.n_cross_split_dropped, splits.n_withheld_members) == (2, 2)
+    wanted = {np.asarray(digits[i]).tobytes(): n for i, n in ((3, 2), (4, 1))}
+    withheld = {r.open().tobytes(): r.multiplicity for r in splits.withheld_members}
+    assert withheld == wanted
+    assert ids(splits.withheld_members) == sorted(ids(splits.withheld_members))
+    evaluated = {r.pixels for r in (*splits.members, *splits.nonmembers)}
+    assert not {r.pixels for r in splits.withheld_members} & evaluated
+    assert splits.repeats == ((1, 18),)
+    assert any("2 members found among the nonmembers too" in note for note in splits.notes)
+    with pytest.raises(DataError, match="every one of 2 members also occurs among the nonmembers"):
+        load_splits(write_folder(tmp_path / "few", digits[3:5], ["a", "b"], "txt"), nonmembers)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "pixels", "near"])
+@pytest.mark.parametrize("limit", [None, 25, 200])
+def test_chance_copies_of_popular_pictures_leave_equal_sides(
+    tmp_path, digits, write_folder, encode, kind, limit
+):
+    """Popular pictures score high in any model: no side may be left with more of them."""
+    rng = np.random.default_rng(0)
+    popular, options = digits[:30], ReadOptions(max_cross_split_share=0.6)
+    first = {np.asarray(picture.resize((32, 32))).tobytes() for picture in popular}
+    for trial in range(4):
+        rare = rng.permutation(np.arange(30, len(digits)))
+        sides = []
+        for side in range(2):
+            common = [popular[i] for i in rng.choice(30, 20, replace=False)]
+            own = [digits[i] for i in rare[40 * side : 40 * side + 40]]
+            sides.append([picture.resize((32, 32)) for picture in (*common, *own)])
+        members = write_folder(tmp_path / f"m{trial}", sides[0])
+        nonmembers = tmp_path / f"n{trial}"
+        nonmembers.mkdir()
+        how = {"bytes": ("PNG", {}), "pixels": ("BMP", {}), "near": ("JPEG", {"quality": 90})}
+        for i, picture in enumerate(sides[1]):
+            form, settings = how[kind]
+            (nonmembers / f"{i}.{form.lower()}").write_bytes(encode(picture, form, **settings))
+        splits = load_splits(members, nonmembers, options=options, limit=limit, seed=trial)
+        n_left_out = splits.n_cross_split_dropped + splits.n_near_duplicates_across
+        if limit == 25:  # near-duplicates are not replaced, copies are
+            assert splits.withheld_members == ()
+            at_least = 20 if kind == "near" else 25
+            assert at_least <= len(splits.members) <= 25
+            assert at_least <= len(splits.nonmembers) <= 25
+            continue
+        assert n_left_out == splits.n_withheld_members == len(splits.withheld_members) >= 10
+        assert len(splits.members) == len(splits.nonmembers) == 60 - n_left_out
+        assert sum(r.open().tobytes() in first for r in splits.members) == 20 - n_left_out
 
 
 def test_a_sample_never_holds_a_copy_of_any_member(tmp_path, digits, write_folder):
@@ -221,7 +267,7 @@ def test_subjects_on_both_sides_are_refused_before_any_work(tmp_path, digits, wr
     assert "person 3" not in str(caught.value)
 
 
-def test_near_duplicates_are_tagged_not_dropped(tmp_path, digits, write_folder, encode):
+def test_near_duplicates_are_evaluated_on_neither_side(tmp_path, digits, write_folder, encode):
     members = tmp_path / "m"
     members.mkdir()
     for i in range(30):
@@ -233,15 +279,31 @@ def test_near_duplicates_are_tagged_not_dropped(tmp_path, digits, write_folder, 
         )
     splits = load_splits(members, nonmembers)
     assert splits.n_cross_split_dropped == 0
-    assert splits.n_near_duplicates_across == 2
-    assert set(splits.near_duplicates) <= set(ids(splits.nonmembers))
-    assert len(splits.nonmembers) == 32
-    assert any(note.startswith("2 nonmembers nearly equal a member") for note in splits.notes)
+    assert splits.n_near_duplicates_across == splits.n_withheld_members == 2
+    assert not set(splits.near_duplicates) & set(ids(splits.nonmembers))
+    assert (len(splits.members), len(splits.nonmembers)) == (28, 30)
+    assert not set(ids(splits.withheld_members)) & set(ids(splits.members))
+    assert any("2 members and 2 nonmembers that nearly equal" in note for note in splits.notes)
     off = load_splits(members, nonmembers, options=ReadOptions(near_duplicate_rms=0))
     small = load_splits(members, nonmembers, options=ReadOptions(max_near_pairs=10))
     for unsearched in (off, small):
         assert unsearched.near_duplicates == ()
+        assert len(unsearched.nonmembers) == 32
         assert any("were not looked for" in note for note in unsearched.notes)
+
+
+def test_too_many_near_duplicates_are_an_error(tmp_path, digits, write_folder, encode):
+    members = write_folder(tmp_path / "m", [d.resize((64, 64)) for d in digits[:20]])
+    nonmembers = write_folder(tmp_path / "n", [d.resize((64, 64)) for d in digits[20:37]])
+    (nonmembers / "copy.bmp").write_bytes(encode(digits[0].resize((64, 64)), "BMP"))
+    for i in (1, 2):
+        (nonmembers / f"{i}.jpg").write_bytes(encode(digits[i].resize((64, 64)), "JPEG"))
+    wanted = r"3 of 20 nonmembers \(15.0%\) are copies or near-duplicates \(2\).*near_duplicate_rms"
+    with pytest.raises(DataError, match=wanted):
+        load_splits(members, nonmembers)
+    loose = load_splits(members, nonmembers, options=ReadOptions(max_cross_split_share=0.2))
+    assert (loose.n_cross_split_dropped, loose.n_near_duplicates_across) == (1, 2)
+    assert (len(loose.members), loose.n_withheld_members) == (17, 3)
 
 
 def test_digits_are_not_near_duplicates(tmp_path, digits, write_parquet):

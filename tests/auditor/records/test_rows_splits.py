@@ -67,8 +67,9 @@ def test_rows_on_both_sides_are_evaluated_on_neither(save, rows):
     everyone = (*splits.members, *splits.nonmembers, *splits.withheld_members)
     assert sorted(r.position for r in everyone) == list(range(145))
     assert len(splits.table) == 95 + 45 + 5
-    assert any(note.startswith("5 members that also occur") for note in splits.notes)
-    assert load_row_splits(members, nonmembers, limit=50).withheld_members == ()
+    assert any("5 members found among the nonmembers too" in note for note in splits.notes)
+    sample = load_row_splits(members, nonmembers, limit=50)
+    assert (sample.withheld_members, sample.n_withheld_members) == ((), 5)
     with pytest.raises(DataError, match="every one of 5 members also occurs"):
         load_row_splits(save("few", rows[:5]), nonmembers)
 
@@ -237,9 +238,20 @@ def test_pictures_keep_the_rules_of_pictures(tmp_path, digits, write_folder):
     assert splits.n_unreadable == 1
     assert splits.n_cross_split_dropped == 2
     n_members = len(splits.members) + len(splits.calibration_members)
-    assert n_members == 29
+    assert n_members == 27
+    assert splits.n_withheld_members == len(splits.withheld_members) == 2
+    parts = (splits.members, splits.calibration_members, splits.withheld_members)
+    everyone = [
+        *[record for part in parts for record in part],
+        *splits.nonmembers,
+        *splits.calibration_nonmembers,
+    ]
+    assert sorted(r.position for r in everyone) == list(range(len(splits.table)))
+    wanted = {np.asarray(digits[i].convert("RGB")).tobytes() for i in (1, 2)}
+    pixels = splits.table.features[[r.position for r in splits.withheld_members]]
+    assert {one.tobytes() for one in pixels} == wanted
     assert len(splits.table) == 29 + 30
-    assert splits.repeats == ((1, 24), (2, 5))
+    assert splits.repeats == ((1, 24), (2, 3))
     assert any("members come with several labels" in note for note in splits.notes)
 
 
