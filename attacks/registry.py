@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.configuration import configured
+from attacks.detection.registry import DETECTORS, detector
 from attacks.errors import UsageError, did_you_mean
 from attacks.manifest import Capabilities, DiffusionCapabilities, Manifest, Tier
 from attacks.observations import Calibration, Observations, Request, StepError, StepResidual
@@ -136,9 +137,10 @@ def all_attacks() -> tuple[Attack, ...]:
 
 
 def manifests() -> tuple[Manifest, ...]:
-    """The labels of everything that can be run, attacks without a membership score last."""
+    """The labels of everything that can be run, what gives no membership score last."""
     found = [module.MANIFEST for module in all_attacks()]
-    return (*found, *(other_attack(name).MANIFEST for name in OTHERS))
+    detectors = [detector(name).MANIFEST for name in DETECTORS]
+    return (*found, *(other_attack(name).MANIFEST for name in OTHERS), *detectors)
 
 
 def other_attack(name: str) -> Any:

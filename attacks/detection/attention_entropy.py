@@ -34,6 +34,7 @@ MANIFEST = Manifest(
     access=Access.WHITE_BOX,
     tags=_common.TAGS,
     references=("arXiv:2403.11052",),
+    kind="detection",
 )
 IS_DIRECTED = False
 LAYER = 3

@@ -32,6 +32,7 @@ MANIFEST = Manifest(
     tags=_common.TAGS,
     references=("arXiv:2403.11052",),
     tier=Tier.THOROUGH,
+    kind="detection",
 )
 IS_DIRECTED = False
 _TINY = 1e-12

@@ -33,6 +33,7 @@ MANIFEST = Manifest(
     tags=_common.TAGS,
     references=("arXiv:2410.21665",),
     tier=Tier.THOROUGH,
+    kind="detection",
 )
 IS_DIRECTED = True
 

@@ -32,6 +32,7 @@ MANIFEST = Manifest(
     access=Access.GREY_BOX,
     tags=_common.TAGS,
     references=("arXiv:2305.08694",),
+    kind="detection",
 )
 IS_DIRECTED = True
 

@@ -35,6 +35,7 @@ MANIFEST = Manifest(
     access=Access.BLACK_BOX,
     tags=_common.TAGS,
     references=("arXiv:2305.08694",),
+    kind="detection",
 )
 IS_DIRECTED = True
 SIDE = 256

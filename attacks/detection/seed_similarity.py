@@ -35,6 +35,7 @@ MANIFEST = Manifest(
     access=Access.GREY_BOX,
     tags=_common.TAGS,
     references=("arXiv:2406.02366",),
+    kind="detection",
 )
 IS_DIRECTED = True
 WINDOW = 7

@@ -30,6 +30,7 @@ MANIFEST = Manifest(
     access=Access.GREY_BOX,
     tags=_common.TAGS,
     references=("arXiv:2407.21720",),
+    kind="detection",
 )
 IS_DIRECTED = True
 

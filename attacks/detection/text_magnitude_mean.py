@@ -29,6 +29,7 @@ MANIFEST = Manifest(
     tags=_common.TAGS,
     references=("arXiv:2407.21720",),
     tier=Tier.THOROUGH,
+    kind="detection",
 )
 IS_DIRECTED = True
 

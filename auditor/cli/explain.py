@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,11 +19,13 @@ def explain(
 
     Example: auditor explain pia
     """
+    from attacks.detection.registry import DETECTORS, detector
     from attacks.manifest import Capabilities, ClassifierCapabilities, DiffusionCapabilities
     from attacks.observations import calls_per_record
     from attacks.registry import OTHERS, all_attacks, attack, other_attack
 
     others = {other: other_attack(other) for other in OTHERS}
+    others |= {name: detector(name) for name in DETECTORS}
     by_id = {found.MANIFEST.id.lower(): found for found in (*all_attacks(), *others.values())}
     found = by_id.get(name.lower()) or others.get(name) or attack(name)
     m = found.MANIFEST
@@ -35,6 +37,9 @@ def explain(
         "classifier": (ClassifierCapabilities("classifier", "", 2), "a classifier of table rows"),
     }
     capabilities, kind = usual[m.family]
+    if m.kind == "detection":
+        _explain_detector(found)
+        return
     config = found.default_config(capabilities)
     stdout.print(f"[bold]{m.id} {m.name}[/]: {m.title}\n")
     stdout.print(plain(inspect.cleandoc(found.__doc__ or "")))
@@ -55,3 +60,14 @@ def explain(
     stdout.print(f"\n[bold]Settings[/] (defaults for {kind}; `--config` changes them)")
     for setting in dataclasses.fields(config):
         stdout.print(f"  {setting.name} = {plain(getattr(config, setting.name))}")
+
+
+def _explain_detector(found: Any) -> None:
+    """A detector of memorized prompts: `auditor scan prompts` runs it, without settings."""
+    m = found.MANIFEST
+    stdout.print(f"[bold]{m.id} {m.name}[/]: {m.title}\n")
+    stdout.print(plain(inspect.cleandoc(found.__doc__ or "")))
+    stdout.print(f"\n[bold]Goal[/]      {m.goal}")
+    stdout.print(f"[bold]Access[/]    {m.access.value}")
+    stdout.print(f"[bold]Sources[/]   {', '.join(m.references)}")
+    stdout.print("[bold]Runs[/]      in `auditor scan prompts`")

@@ -9,6 +9,9 @@ from rich.table import Table
 
 from auditor.cli.console import Debug, plain, stdout
 
+OTHERWISE = {"attribute": "with --sensitive", "detection": "in scan prompts"}
+"""How kinds of attack run that `--attacks` does not name."""
+
 
 def list_attacks(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -36,7 +39,7 @@ def list_attacks(
     table = Table("id", "name", "attack", "target", "access", "runs", box=None, pad_edge=False)
     for m in known:
         when = "by default" if m.tier.value == "default" else "when named"
-        when = when if m.kind != "attribute" else "with --sensitive"
+        when = OTHERWISE.get(m.kind, when)
         table.add_row(
             m.id,
             m.name,

@@ -407,3 +407,14 @@ def test_attribute_inference_is_listed_but_gives_no_score():
     assert "attribute" not in registry.names("classifier")
     with pytest.raises(UsageError, match="name the column to guess with --sensitive"):
         registry.attack("attribute")
+
+
+def test_what_gives_no_score_is_listed_with_its_kind():
+    kinds = {m.name: m.kind for m in registry.manifests()}
+    assert kinds["extraction"] == "extraction"
+    assert kinds["text_magnitude"] == "detection"
+    assert kinds["cdi"] == "dataset inference"
+    with pytest.raises(UsageError, match="diffusion"):
+        registry.attack("extraction")
+    ids = [m.id for m in registry.manifests()]
+    assert len(set(ids)) == len(ids)
