@@ -49,6 +49,8 @@ CONTROLS: dict[str, str] = {
     "negative": "Do the attacks stay silent where nothing was learned?",
     "reference": "Does a model that saw neither group stay silent?",
     "blind": "Do the groups differ without the model?",
+    "captions": "Does the model get its captions?",
+    "caption match": "Do the captions belong to their records?",
     "direction": "Do scores point the right way?",
 }
 

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.observations import Calibration, NoiseError, Observations, default_condition
-from attacks.results import ControlResult, ControlStatus
+from attacks.results import ControlResult
 from auditor.controls.blind import blind_baseline
+from auditor.controls.captions import caption_match, missing_captions
 from auditor.controls.competence import competence
 from auditor.controls.image_features import image_features
 from auditor.controls.negative import separates
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 MOST_RECORDS = 128
 """Records that one control may use."""
-MAX_BARE = 0.01
-"""Share of members without a caption above which a model that takes text may not pass."""
 
 
 def run_controls(scan: DiffusionScan, observed: Observed, progress: Progress) -> Controls:
@@ -55,7 +54,8 @@ def run_controls(scan: DiffusionScan, observed: Observed, progress: Progress) ->
             seed,
             subjects(scan, fresh_records),
         ),
-        *_captions(scan),
+        *missing_captions(scan),
+        *caption_match(scan, observed, progress),
     ]
     if scan.options.lora is not None:
         results.append(_base_model(scan, members, nonmembers, observed.calibration))
@@ -73,19 +73,6 @@ def run_controls(scan: DiffusionScan, observed: Observed, progress: Progress) ->
     planted = planted_records(scan, nonmembers, base, observed.calibration)
     results.append(planted.result)
     return Controls(tuple(results), planted.caught_at, blind_scores(blind, observed.records))
-
-
-def _captions(scan: DiffusionScan) -> list[ControlResult]:
-    """A model that takes text, asked without its captions, is asked too gently for a PASS."""
-    members = scan.splits.members
-    n_bare = sum(record.caption is None for record in members)
-    if not scan.target.capabilities.is_text_conditional or n_bare <= MAX_BARE * len(members):
-        return []
-    summary = (
-        f"The model is conditioned on text, but {n_bare:,} of {len(members):,} members have no "
-        "caption: an attacker who holds them sees more than this scan did, so nothing may pass."
-    )
-    return [ControlResult("captions", ControlStatus.NOT_RUN, summary)]
 
 
 def _fresh_copy(

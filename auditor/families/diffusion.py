@@ -168,6 +168,7 @@ class DiffusionScan(PreparedScan):
 
     def expense(self) -> Expense:
         """Calls of target, reference, controls and fine-tuning, at the rate of a timed batch."""
+        from auditor.controls.captions import caption_calls
         from auditor.controls.diffusion import MOST_RECORDS
         from auditor.controls.planted import accepted_doses, training_calls
 
@@ -175,6 +176,7 @@ class DiffusionScan(PreparedScan):
         models = 2 if self.reference is not None else 1
         n_target = (models * len(self.evaluated) + len(self.calibration)) * per_record
         n_control = MOST_RECORDS * per_record * (1 + len(accepted_doses(self.policy)))
+        n_control += caption_calls(self.plan.requests, self.target.capabilities)
         n_training, n_again = training_calls(self.policy)
         rate = seconds_per_call(self.target, self.executor.batch_size)
         seconds = (n_target + n_control + n_training) * rate
