@@ -58,6 +58,15 @@ class NoisePredictor(Protocol):
         """
 
 
+class Tuning(NamedTuple):
+    """How a copy is fine-tuned, beside the number of exposures."""
+
+    rate: float = 1.0
+    """Multiple of the learning rate that the target uses for its kind of network."""
+    is_averaged: bool = False
+    """Whether the copy's weights are a moving average over the steps, as in most published models."""
+
+
 class Dose(NamedTuple):
     """A fine-tuned copy after every record was seen `exposures` times."""
 
@@ -67,6 +76,8 @@ class Dose(NamedTuple):
     """Mean squared noise error on the injected records before fine-tuning."""
     loss_after: float
     """The same, same noises, at this dose."""
+    learning_rate: float
+    """Of the fine-tuning."""
 
 
 class Trainable(Protocol):
@@ -83,6 +94,7 @@ class Trainable(Protocol):
         doses: Sequence[int],
         seed: int,
         batch_size: int = 64,
+        tuning: Tuning = Tuning(),
     ) -> Iterator[Dose]:
         """A copy trained on the inputs, yielded at each cumulative dose (ascending)."""
 

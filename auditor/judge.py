@@ -136,6 +136,8 @@ def _case(
     blocked = [f"a {name} control" for name in REQUIRED if name not in ran]
     if any(c.name == "captions" and c.status is ControlStatus.NOT_RUN for c in controls):
         blocked.append("the captions of the records")
+    if any(c.name == "caption match" and c.status is ControlStatus.FAILED for c in controls):
+        blocked.append("captions that belong to their records")
     if "positive" not in established:
         was_tried = "positive" in ran or any(c.name == "positive" and c.figures for c in controls)
         again = "a positive control that is established" if was_tried else ""

@@ -36,6 +36,8 @@ class Outlook:
     n_control_calls: int
     seconds: float
     """Expected wall seconds at the rate of a timed batch."""
+    seconds_again: float
+    """Seconds more at most, if the copy of the positive control has to be trained again."""
     memory_mb: float
     """Peak memory after that batch."""
     batch_size: int
@@ -61,6 +63,7 @@ def look_ahead(scan: PreparedScan) -> Outlook:
         n_calls=expense.n_calls,
         n_control_calls=expense.n_control_calls,
         seconds=expense.seconds,
+        seconds_again=expense.seconds_again,
         memory_mb=peak_memory_mb(scan.device),
         batch_size=scan.batch_size,
         device=str(scan.device),

@@ -129,6 +129,8 @@ class Expense:
     n_control_calls: int
     seconds: float
     """Expected wall seconds."""
+    seconds_again: float = 0.0
+    """Wall seconds more at most, if copies with planted records have to be trained again."""
 
 
 @dataclass

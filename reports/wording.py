@@ -52,6 +52,7 @@ CONTROLS: dict[str, str] = {
     "captions": "Do the records come with the captions of the training?",
     "reference": "Does a model that saw neither group stay silent?",
     "blind": "Do the groups differ without the model?",
+    "caption match": "Do the captions belong to their records?",
     "direction": "Do scores point the right way?",
 }
 

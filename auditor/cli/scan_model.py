@@ -178,7 +178,12 @@ def _print_outlook(outlook, *, as_json: bool) -> None:  # noqa: ANN001
             f"          {o.drawing_calls_per_record} a record draw images, in the copies of the "
             "controls too; fewer `steps` or images `r` cost less"
         )
-    stdout.print(f"[bold]Time[/]      about {duration(o.seconds)} on {o.device}")
+    again = (
+        f"; {duration(o.seconds_again)} more at most if planted records are not memorized at once"
+        if o.seconds_again
+        else ""
+    )
+    stdout.print(f"[bold]Time[/]      about {duration(o.seconds)} on {o.device}{again}")
     stdout.print(f"[bold]Memory[/]    about {o.memory_mb:,.0f} MB with batches of {o.batch_size}")
     stdout.print("[bold]What these sizes can decide[/]")
     for line in o.reachable:

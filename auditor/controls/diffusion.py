@@ -7,38 +7,26 @@ fine-tuned copy; the blind baseline never sees the target.
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from attacks.observations import Calibration, NoiseError, Observations, default_condition
-from attacks.protocols import Dose
-from attacks.results import ControlResult, ControlStatus
+from attacks.results import ControlResult
 from auditor.controls.blind import blind_baseline
+from auditor.controls.captions import caption_match, missing_captions
 from auditor.controls.competence import competence
 from auditor.controls.image_features import image_features
 from auditor.controls.negative import separates
-from auditor.controls.positive import (
-    DOSES,
-    N_INJECTED,
-    DoseScores,
-    PositiveControl,
-    chosen_records,
-    is_established,
-    positive_control,
-)
+from auditor.controls.planted import planted_records
+from auditor.controls.positive import DOSES
 from auditor.controls.sampling import draw
 from auditor.controls.suite import Controls, blind_scores, halves_of_nonmembers, subjects
-from auditor.observe.cache import shard_key
 from auditor.observe.noise import noise
 from auditor.progress import Progress
-from auditor.records import Record, open_pictures
-from auditor.scoring import Scores, calibrated, names_of, score_all, with_reference
-from auditor.targets.finetuning import RECIPE
+from auditor.records import Record
+from auditor.scoring import Scores, score_all
 
 if TYPE_CHECKING:
     from auditor.families.diffusion import DiffusionScan
@@ -46,8 +34,6 @@ if TYPE_CHECKING:
 
 MOST_RECORDS = 128
 """Records that one control may use."""
-MAX_BARE = 0.01
-"""Share of members without a caption above which a model that takes text may not pass."""
 
 
 def run_controls(scan: DiffusionScan, observed: Observed, progress: Progress) -> Controls:
@@ -70,7 +56,8 @@ def run_controls(scan: DiffusionScan, observed: Observed, progress: Progress) ->
             seed,
             subjects(scan, fresh_records),
         ),
-        *_captions(scan),
+        *missing_captions(scan),
+        *caption_match(scan, observed, progress),
     ]
     if scan.options.lora is not None:
         results.append(_base_model(scan, members, nonmembers, observed.calibration))
@@ -85,93 +72,9 @@ def run_controls(scan: DiffusionScan, observed: Observed, progress: Progress) ->
     blind = blind_baseline(members, nonmembers, image_features, seed=seed)
     results.append(blind.control)
     progress.stage("control: planted records", MOST_RECORDS * len(DOSES))
-    planted = _planted(scan, nonmembers, base, observed.calibration)
+    planted = planted_records(scan, nonmembers, base, observed.calibration)
     results.append(planted.result)
     return Controls(tuple(results), planted.caught_at, blind_scores(blind, observed.records))
-
-
-def _planted(
-    scan: DiffusionScan,
-    nonmembers: list[Record],
-    base: Scores | None,
-    calibration: Calibration | None,
-) -> PositiveControl:
-    """Nonmembers injected into a fine-tuned copy, dose by dose."""
-    chosen = chosen_records(nonmembers, scan.options.seed)
-    reference: Scores | None = None
-    if base is not None:
-        place = {record.id: i for i, record in enumerate(nonmembers)}
-        index = [place[record.id] for record in chosen]
-        reference = {name: values[index] for name, values in base.items()}
-    names = [*names_of(scan.plan)]
-    if not names:
-        summary = "not run: no attack on single records was chosen"
-        return PositiveControl(ControlResult("positive", ControlStatus.NOT_RUN, summary), {})
-    if reference is not None:
-        names += [calibrated(name) for name in names_of(scan.plan)]
-    fpr = scan.policy.rules.identified.fpr
-    doses = _doses(scan, chosen, reference, calibration)
-    return positive_control(doses, names, len(chosen), fpr)
-
-
-def _doses(
-    scan: DiffusionScan,
-    chosen: Sequence[Record],
-    reference: Scores | None,
-    calibration: Calibration | None,
-) -> Iterator[DoseScores]:
-    """Each dose with its scores; the copy is trained only if something is not stored yet."""
-    most = scan.policy.accepted_dose
-    doses = [dose for dose in DOSES if dose <= most] or [most]
-    names = shard_key([record.id for record in chosen])
-    copies: Iterator[Dose] | None = None
-    for dose in doses:
-        recipe = f"planted {names} {N_INJECTED} {dose} {RECIPE} {scan.options.seed}"
-        cache = scan.cache.derived(recipe)
-        facts = cache.facts()
-        found = None
-        if facts and is_established(facts["before"], facts["after"]):
-            found = scan.executor.recall(chosen, scan.plan.requests, cache)
-        if facts is None or (found is None and is_established(facts["before"], facts["after"])):
-            copies = copies or _train(scan, chosen[:N_INJECTED], doses)
-            copy = next(one for one in copies if one.exposures == dose)
-            facts = {"before": copy.loss_before, "after": copy.loss_after}
-            if not math.isfinite(copy.loss_after):
-                return  # training diverged: the control is not established
-            if is_established(copy.loss_before, copy.loss_after):
-                found = scan.executor.observe(copy.predictor, chosen, scan.plan.requests, cache)
-            cache.store_facts(facts)
-        scores = None
-        if found is not None:
-            scores = with_reference(score_all(scan.plan, found, calibration)[0], reference)
-        yield DoseScores(dose, facts["before"], facts["after"], scores)
-
-
-def _train(scan: DiffusionScan, injected: Sequence[Record], doses: Sequence[int]) -> Iterator[Dose]:
-    target = scan.target
-    inputs = target.prepare(open_pictures(injected))
-    embedded = target.embed([record.caption or "" for record in injected])
-    rows = torch.arange(len(injected), device=target.device)
-    return target.finetune(
-        inputs,
-        None if embedded is None else embedded.rows(rows),
-        doses=doses,
-        seed=scan.options.seed,
-        batch_size=scan.executor.batch_size,
-    )
-
-
-def _captions(scan: DiffusionScan) -> list[ControlResult]:
-    """A model that takes text, asked without its captions, is asked too gently for a PASS."""
-    members = scan.splits.members
-    n_bare = sum(record.caption is None for record in members)
-    if not scan.target.capabilities.is_text_conditional or n_bare <= MAX_BARE * len(members):
-        return []
-    summary = (
-        f"The model is conditioned on text, but {n_bare:,} of {len(members):,} members have no "
-        "caption: an attacker who holds them sees more than this scan did, so nothing may pass."
-    )
-    return [ControlResult("captions", ControlStatus.NOT_RUN, summary)]
 
 
 def _fresh_copy(

@@ -208,20 +208,27 @@ class DiffusionScan(PreparedScan):
 
     def expense(self) -> Expense:
         """Calls of target, reference, controls and fine-tuning, at the rate of a timed batch."""
+        from auditor.controls.captions import caption_calls
         from auditor.controls.diffusion import MOST_RECORDS
-        from auditor.controls.positive import DOSES, N_INJECTED, TRAINING_COST
+        from auditor.controls.planted import accepted_doses, training_calls
+        from auditor.controls.positive import TRAINING_COST
 
         per_record = self.plan.calls_per_record
         models = 2 if self.reference is not None else 1
         n_target = (models * len(self.evaluated) + len(self.calibration)) * per_record
-        doses = [dose for dose in DOSES if dose <= self.policy.accepted_dose]
-        n_control = MOST_RECORDS * per_record * (1 + len(doses))
-        n_training = TRAINING_COST * N_INJECTED * max(doses, default=1)
+        n_control = MOST_RECORDS * per_record * (1 + len(accepted_doses(self.policy)))
+        n_control += caption_calls(self.plan.requests, self.target.capabilities)
+        n_training, n_again = training_calls(self.policy)
         rate = seconds_per_call(self.target, self.executor.batch_size)
         backward = (TRAINING_COST - 1) * self.plan.gradient_calls_per_record / max(per_record, 1)
         n_drawn = self._drawn()
         seconds = ((n_target + n_control) * (1 + backward) + n_training + n_drawn) * rate
-        return Expense(n_target + n_control + n_drawn, n_control, float(np.ceil(seconds)))
+        return Expense(
+            n_target + n_control + n_drawn,
+            n_control,
+            seconds=float(np.ceil(seconds)),
+            seconds_again=float(np.ceil(n_again * rate)),
+        )
 
     def _drawn(self) -> int:
         """Forward calls of the extraction at most."""

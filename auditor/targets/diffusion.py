@@ -16,7 +16,7 @@ from torch import Tensor
 
 from attacks.errors import TargetError
 from attacks.manifest import DiffusionCapabilities
-from attacks.protocols import Dose
+from attacks.protocols import Dose, Tuning
 from auditor.targets.conditioning import Conditioning, embed_nothing, embed_texts
 from auditor.targets.layout import Layout
 from auditor.targets.parametrisation import coefficients, to_epsilon
@@ -193,12 +193,19 @@ class DiffusionTarget:
         doses: Sequence[int],
         seed: int,
         batch_size: int = 64,
+        tuning: Tuning = Tuning(),
     ) -> Iterator[Dose]:
         """A copy trained on the inputs, yielded at each cumulative dose (ascending)."""
         from auditor.targets.finetuning import finetune
 
         yield from finetune(
-            self, inputs, conditioning, doses=doses, seed=seed, batch_size=batch_size
+            self,
+            inputs,
+            conditioning,
+            doses=doses,
+            seed=seed,
+            batch_size=batch_size,
+            tuning=tuning,
         )
 
     @property

@@ -3,18 +3,26 @@
 One exposure of a record is one gradient step on it at one fresh timestep and noise, as in ordinary
 training. Small U-Nets are tuned wholly, large ones by LoRA (Hu et al., arXiv:2106.09685). The
 target itself is never touched.
+
+Where the plain recipe leaves too little in the copy, it is trained again by the next of `TUNINGS`.
+The steps are noisy, one timestep and one noise a record, so that what a copy keeps is limited by
+that noise rather than by the rate: on pixel models of 8 x 8 digits 64 exposures took the loss on
+the records to .80 of what it was, to .89 at twice the rate and to 1.1 at four times, but to .73
+with averaged weights. By LoRA the same network needs a higher rate as well: .84 plainly, and with
+averaged weights .85, .79 and .75 at one, two and four times the rate.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from attacks.protocols import Dose
+from attacks.protocols import Dose, Tuning
 from auditor.memory import is_out_of_memory
 from auditor.targets.parametrisation import add_noise, native_goal
 
@@ -28,6 +36,10 @@ WHOLE_UP_TO = 50_000_000
 LEARNING_RATE = 6e-4
 """Of AdamW for a whole U-Net; 3e-4 memorizes less in 64 exposures, 2e-3 destroys the rest."""
 LORA_LEARNING_RATE = 1e-3
+AVERAGE_DECAY = 0.9
+"""Of averaged weights, per step: they are those of the last ten steps or so."""
+TUNINGS = (Tuning(), Tuning(1, True), Tuning(2, True), Tuning(4, True))
+"""How the copy is trained, and trained again while it does not memorize, in this order."""
 LORA_RANK = 16
 PROBES = 8
 """Timesteps at which the loss before and after is measured."""
@@ -41,27 +53,62 @@ def finetune(
     doses: Sequence[int],
     seed: int,
     batch_size: int,
+    tuning: Tuning = Tuning(),
 ) -> Iterator[Dose]:
     """Train a copy on the inputs (n, c, h, w), yielded at each cumulative dose (ascending).
 
     batch_size: most rows in memory at once; gradients of a step are summed over such chunks.
+    tuning: multiple of the learning rate, and whether the copies have averaged weights.
     """
     generator = torch.Generator().manual_seed(seed)
     tuned = target.with_unet(_trainable_copy(target.unet))
     weights = [p for p in tuned.unet.parameters() if p.requires_grad]
     is_whole = len(weights) == sum(1 for _ in tuned.unet.parameters())
-    rate = LEARNING_RATE if is_whole else LORA_LEARNING_RATE
+    rate = tuning.rate * (LEARNING_RATE if is_whole else LORA_LEARNING_RATE)
     optimiser = torch.optim.AdamW(weights, lr=rate, weight_decay=0.0)
+    average = _MovingAverage(weights) if tuning.is_averaged else None
     before = _probe_loss(target, inputs, conditioning, seed, batch_size)
     exposures, chunk = 0, batch_size
     for dose in doses:
         while exposures < dose:
             chunk = _step(tuned, optimiser, inputs, conditioning, generator, chunk)
             exposures += 1
-        finished = _as_precise(tuned, target)
-        yield Dose(
-            dose, finished, before, _probe_loss(finished, inputs, conditioning, seed, batch_size)
-        )
+            if average is not None:
+                average.update()
+        with nullcontext() if average is None else average.in_place():
+            finished = _as_precise(tuned, target)
+            after = _probe_loss(finished, inputs, conditioning, seed, batch_size)
+            yield Dose(dose, finished, before, after, rate)
+
+
+class _MovingAverage:
+    """Exponential moving average of weights over the steps, started where they are now."""
+
+    def __init__(self, weights: Sequence[Tensor]):
+        self._weights = weights
+        self._average = [weight.detach().clone() for weight in weights]
+
+    def update(self) -> None:
+        """Take in what the weights are after a step."""
+        with torch.no_grad():
+            for average, weight in zip(self._average, self._weights, strict=True):
+                average.lerp_(weight, 1 - AVERAGE_DECAY)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The network has the averaged weights inside the block, and its own after it."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
+        with torch.no_grad():
+            for average, weight in zip(self._average, self._weights, strict=True):
+                own = weight.clone()
+                weight.copy_(average)
+                average.copy_(own)
 
 
 def _as_precise(tuned: DiffusionTarget, target: DiffusionTarget) -> DiffusionTarget:

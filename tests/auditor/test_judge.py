@@ -9,7 +9,7 @@ import pytest
 
 from attacks.manifest import Access
 from attacks.outcomes import overall_outcome
-from attacks.results import ControlStatus, Outcome
+from attacks.results import ControlResult, ControlStatus, Outcome
 from auditor import evaluate as evaluate_module
 from auditor.evaluate import evaluate
 from auditor.judge import Judgement, direction_control, judge
@@ -143,6 +143,18 @@ def test_a_positive_control_that_is_not_established_blocks_a_pass_but_no_fail() 
     assert "established" in (judgement.rules[0].needed or "")
     assert not any(f.supports_pass for f in judgement.findings)
     assert judge(evaluated(_leaky(), 800), missing, Policy()).outcome is Outcome.FAIL
+
+
+def test_captions_that_fit_no_record_block_a_pass_but_no_fail() -> None:
+    mismatch = ControlResult("caption match", ControlStatus.FAILED, "They fit no better.")
+    given = (*controls(), mismatch)
+    judgement = judge(evaluated(_clean(), 800), given, Policy())
+    assert judgement.outcome is Outcome.INCONCLUSIVE
+    assert "captions that belong" in (judgement.rules[0].needed or "")
+    assert judge(evaluated(_leaky(), 800), given, Policy()).outcome is Outcome.FAIL
+    ignored = ControlResult("caption match", ControlStatus.WARNING, "Text changes nothing.")
+    heedless = judge(evaluated(_clean(), 800), (*controls(), ignored), Policy())
+    assert heedless.outcome is Outcome.PASS
 
 
 def test_a_fail_without_blind_baseline_says_so() -> None:

@@ -41,11 +41,20 @@ def test_the_twin_that_never_saw_the_members_does_not_fail(clean_scan):
     assert not any(top.is_named for finding in record.findings for top in finding.top_members)
 
 
-@pytest.mark.parametrize("name", ["competence", "negative", "random weights", "blind", "direction"])
+@pytest.mark.parametrize(
+    "name", ["competence", "negative", "random weights", "blind", "direction", "caption match"]
+)
 def test_controls_hold_on_both(memorized_scan, clean_scan, name):
     for scanned in (memorized_scan, clean_scan):
         found = control(scanned, name)
         assert found.status in (ControlStatus.PASSED, ControlStatus.WARNING), found.summary
+
+
+def test_the_captions_of_the_demo_fit_their_pictures(memorized_scan, clean_scan):
+    for scanned in (memorized_scan, clean_scan):
+        found = control(scanned, "caption match")
+        assert found.status is ControlStatus.PASSED
+        assert max(found.figures["p_value_members"], found.figures["p_value_nonmembers"]) < 1e-6
 
 
 def test_planted_records_are_found_in_the_clean_copy(clean_scan):
@@ -57,7 +66,8 @@ def test_calls_counted_at_the_unet_are_the_planned_ones(memorized_scan):
     assert record.environment.calls_per_record == 24
     probes = 8 * 18  # loss of the injected records before fine-tuning
     n_records = record.data.n_members + record.data.n_nonmembers
-    assert memorized_scan.unet_rows == 24 * n_records + probes
+    captions = 2 * 64 * 4  # both sides under captions of others, at four timesteps
+    assert memorized_scan.unet_rows == 24 * n_records + captions + probes
     assert sum(f.cost.calls_alone for f in record.findings) == 10 + 2 + 2 + 1 + 12
 
 

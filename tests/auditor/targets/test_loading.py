@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from attacks.errors import TargetError
+from attacks.protocols import Tuning
 from auditor.targets.diffusion import DiffusionTarget
 from auditor.targets.layout import read_layout
 from auditor.targets.loading import find_model, open_target
@@ -303,6 +304,37 @@ def test_finetuning_never_touches_the_target(pixel_pipeline, digits):
         assert torch.equal(one, two)
     again = list(target.finetune(inputs, None, doses=(1, 8), seed=0))
     assert [d.loss_after for d in again] == [d.loss_after for d in doses]
+
+
+def test_averaged_copies_are_the_moving_average_of_the_plain_ones(pixel_pipeline, digits):
+    """A slow twin: average by hand the weights that the plain training has after each step."""
+    from auditor.targets.finetuning import AVERAGE_DECAY
+
+    target = open_target(str(pixel_pipeline), device="cpu")
+    inputs = target.prepare([Image.fromarray(d).convert("RGB") for d in digits[:4]])
+    expected = [p.clone() for p in target.unet.parameters()]
+    for dose in target.finetune(inputs, None, doses=(1, 2, 3, 4), seed=0):
+        for i, weight in enumerate(dose.predictor.unet.parameters()):
+            kept = AVERAGE_DECAY * expected[i] + (1 - AVERAGE_DECAY) * weight.detach()
+            expected[i] = kept
+    averaged = target.finetune(inputs, None, doses=(2, 4), seed=0, tuning=Tuning(1, True))
+    last = [[p.detach().clone() for p in d.predictor.unet.parameters()] for d in averaged][-1]
+    for one, two in zip(last, expected, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
+
+
+def test_a_multiple_of_the_rate_moves_the_copy_further(pixel_pipeline, digits):
+    target = open_target(str(pixel_pipeline), device="cpu")
+    inputs = target.prepare([Image.fromarray(d).convert("RGB") for d in digits[:4]])
+    moved, rates = [], []
+    for rate in (1.0, 4.0):
+        tuning = Tuning(rate)
+        (dose,) = target.finetune(inputs, None, doses=(1,), seed=0, tuning=tuning)
+        pairs = zip(dose.predictor.unet.parameters(), target.unet.parameters(), strict=True)
+        moved.append(sum(float((a - b).detach().abs().sum()) for a, b in pairs))
+        rates.append(dose.learning_rate)
+    assert moved[1] == pytest.approx(4 * moved[0], rel=1e-2)
+    assert rates[1] == 4 * rates[0]
 
 
 def test_reinitialised_is_the_same_architecture_with_other_weights(pixel_pipeline):
