@@ -94,6 +94,7 @@ def test_an_interrupted_run_draws_nothing_twice(demo, splits, memorized):
     assert usage.n_calls_cached >= 0.8 * SMALL.calls_per_image * found.n_images
 
 
+@pytest.mark.slow
 def test_a_nonmember_that_came_back_leaves_nothing_to_claim(demo, splits):
     swapped = dataclasses.replace(splits, members=splits.nonmembers, nonmembers=splits.members)
     _, found = _run(demo, swapped, "memorized")
