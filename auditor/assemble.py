@@ -93,6 +93,7 @@ def command_line(scan: PreparedScan) -> str:
         if value is not None:
             words.append(f"--{flag} {shlex.quote(Path(value).resolve().name)}")
     words.append(f"--attacks {','.join(scan.attack_names)}")
+    words += [f"--option {shlex.quote(option)}" for option in o.option]
     words += [f"--device {scan.device.type}", *scan.own_flags(), f"--seed {o.seed}"]
     if o.limit is not None:
         words.append(f"--limit {o.limit}")

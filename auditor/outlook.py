@@ -19,6 +19,8 @@ class Outlook:
     """The answer of `--dry-run`."""
 
     attacks: tuple[str, ...]
+    options: tuple[str, ...]
+    """Settings of attacks that differ from the configuration, as `--option` takes them."""
     inapplicable: dict[str, str]
     """Attack -> why it cannot run."""
     unit: Literal["record", "subject"]
@@ -52,7 +54,8 @@ def look_ahead(scan: PreparedScan) -> Outlook:
     expense = scan.expense()
     n_members, n_nonmembers = _units(scan)
     return Outlook(
-        attacks=tuple(plan.configs),
+        attacks=scan.attack_names,
+        options=scan.options.option,
         inapplicable={skipped.attack: skipped.reason for skipped in plan.inapplicable},
         unit="subject" if splits.has_subjects else "record",
         n_members=n_members,
@@ -67,7 +70,7 @@ def look_ahead(scan: PreparedScan) -> Outlook:
         memory_mb=peak_memory_mb(scan.device),
         batch_size=scan.batch_size,
         device=str(scan.device),
-        reachable=_reachable(scan),
+        reachable=reachable(scan),
     )
 
 
@@ -81,10 +84,12 @@ def _units(scan: PreparedScan) -> tuple[int, int]:
     return members, nonmembers
 
 
-def _reachable(scan: PreparedScan) -> tuple[str, ...]:
+def reachable(scan: PreparedScan) -> tuple[str, ...]:
     """One sentence a rule: what these sample sizes can decide."""
-    splits, policy = scan.splits, scan.policy
-    reachable = reachable_verdicts(
+    splits, policy, drawn = scan.splits, scan.policy, scan.extraction_power()
+    if drawn and not scan.plan.configs:
+        return (drawn,)
+    found = reachable_verdicts(
         *_units(scan),
         max(1, len(names_of(scan.plan))),
         fpr=policy.rules.identified.fpr,
@@ -93,10 +98,10 @@ def _reachable(scan: PreparedScan) -> tuple[str, ...]:
         alpha_fail=policy.alpha_fail,
         alpha_pass=policy.alpha_pass,
     )
-    lines = [f"{r.rule}: {r.explanation}" for r in reachable]
+    lines = [f"{r.rule}: {r.explanation}" for r in found]
     if len(splits.nonmembers) < N_INJECTED + MIN_COMPARED:
         lines.append(
             f"the positive control needs {N_INJECTED + MIN_COMPARED} nonmembers; "
             "without it nothing can PASS"
         )
-    return tuple(lines)
+    return (*lines, drawn) if drawn else tuple(lines)

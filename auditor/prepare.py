@@ -29,6 +29,7 @@ from auditor.config import ScanConfig
 from auditor.observe.cache import Cache
 from auditor.observe.plan import Plan
 from auditor.observe.usage import Usage
+from auditor.options import with_options
 from auditor.policy import Policy
 from auditor.progress import Progress
 from auditor.records import ProjectKey, load_or_create_project_key
@@ -60,6 +61,12 @@ class ScanOptions:
     out: Path
     policy: Path | None = None
     attacks: tuple[str, ...] | None = None
+    preset: str | None = None
+    """quick, standard or thorough, in place of `attacks`; see auditor.presets."""
+    budget: float | None = None
+    """Seconds that the scan may take: attacks and sizes are chosen so that it fits."""
+    option: tuple[str, ...] = ()
+    """Settings of attacks over those of the configuration, as ATTACK.SETTING=VALUE."""
     config: Path | None = None
     reference: str | None = None
     lora: Path | None = None
@@ -79,7 +86,9 @@ class ScanOptions:
     train: str | None = None
     """Classifiers: `module:function` that returns how models like the target are trained."""
     shadows: int | None = None
-    """Classifiers: shadow models to train; None for 32 where there is a recipe."""
+    """Classifiers: shadow models to train; None for `usual_shadows` where there is a recipe."""
+    usual_shadows: int | None = None
+    """Classifiers: shadow models where there is a recipe and `shadows` is None; None for 32."""
     factory: str | None = None
     """Classifiers: `module:function` that builds the torch module of a .safetensors file."""
     sensitive: tuple[str, ...] = ()
@@ -229,6 +238,14 @@ class PreparedScan(abc.ABC):
     def expense(self) -> Expense:
         """Time a sample of the work and extrapolate."""
 
+    @abc.abstractmethod
+    def seconds_with(self, options: ScanOptions) -> float:
+        """Expected wall seconds of this scan with other attacks, sizes or fewer records."""
+
+    def extraction_power(self) -> str | None:
+        """What no extracted record at all would show, where images are drawn."""
+        return None
+
     def infer_attributes(self, observed: Observed, progress: Progress) -> Inferred:
         """Attribute inference, in a family that has columns to infer."""
         return Inferred()
@@ -274,6 +291,14 @@ def chosen_attacks(asked: Sequence[str] | None, config: ScanConfig, family: str)
         if name not in others:
             attack(name)
     return tuple(dict.fromkeys(chosen))
+
+
+def attacks_of(
+    options: ScanOptions, config: ScanConfig, family: str
+) -> tuple[tuple[str, ...], ScanConfig]:
+    """Names of all attacks to run, and the configuration with the settings of the options."""
+    names = chosen_attacks(options.attacks, config, family)
+    return names, with_options(config, options.option)
 
 
 def calibration_share(names: Sequence[str]) -> float:

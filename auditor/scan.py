@@ -22,6 +22,7 @@ from auditor.families import family_of
 from auditor.judge import judge
 from auditor.outputs import write_outputs
 from auditor.prepare import Observed, PreparedScan, ScanOptions
+from auditor.presets import with_preset, within_budget
 from auditor.progress import Progress
 from auditor.records import Record
 from auditor.scoring import Scores, blind_twins, calibrated, difference, score_all
@@ -55,8 +56,14 @@ def scan_model(options: ScanOptions, progress: Progress | None = None) -> ScanRe
 
 
 def plan_scan(options: ScanOptions, progress: Progress) -> PreparedScan:
-    """Read policy, configuration, records and model, and plan what to ask."""
-    return family_of(options).prepare(options, progress)
+    """Read policy, configuration, records and model, and plan what to ask.
+
+    A preset is written out, and a budget spent, before anything else: the options of what is
+    returned name attacks and sizes alone.
+    """
+    if options.budget is not None:
+        return within_budget(options, progress)
+    return family_of(options).prepare(with_preset(options), progress)
 
 
 def run_scan(scan: PreparedScan, progress: Progress) -> ScanResult:

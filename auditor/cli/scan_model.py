@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from attacks.errors import UsageError
 from attacks.wording import plural
 from auditor.cli.console import Debug, duration, plain, progress, stderr, stdout
+
+if TYPE_CHECKING:
+    from auditor.outlook import Outlook
+    from auditor.prepare import PreparedScan
+    from auditor.progress import Progress
 
 LONG_SCAN_SECONDS = 3600
 
@@ -23,6 +28,18 @@ def scan_model(
     policy: Annotated[Path | None, typer.Option(help="Policy file (YAML), `auditor init`.")] = None,
     attacks: Annotated[
         str | None, typer.Option(help="Names by commas, or `all`; default: the shared bundle.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="quick, standard or thorough: a choice of attacks, not with --attacks."),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Time such as 90s, 10m, 2h: the most attacks and images that fit."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="A setting of an attack, extraction.prompts=64; repeatable."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Configuration file (YAML).")] = None,
     reference: Annotated[
@@ -84,7 +101,7 @@ def scan_model(
 
     Example: auditor scan model ./model --members ./train --nonmembers ./holdout --out audit
     """
-    from auditor.outlook import look_ahead
+    from auditor.presets import seconds_of
     from auditor.scan import ScanOptions, plan_scan, run_scan
 
     options = ScanOptions(
@@ -94,6 +111,9 @@ def scan_model(
         out=out,
         policy=policy,
         attacks=_names(attacks),
+        preset=preset,
+        budget=None if budget is None else seconds_of(budget),
+        option=tuple(option or ()),
         config=config,
         reference=reference,
         lora=lora,
@@ -116,17 +136,10 @@ def scan_model(
     shown = progress(quiet=quiet or as_json)
     try:
         prepared = plan_scan(options, shown)
-        if dry_run or (stderr.is_terminal and sys.stdin.isatty() and not yes):
-            outlook = look_ahead(prepared)
-            if dry_run:
-                shown.finish()
-                _print_outlook(outlook, as_json=as_json)
-                raise typer.Exit(0)
-            if outlook.seconds > LONG_SCAN_SECONDS:
-                shown.finish()
-                typer.confirm(
-                    f"This scan will take about {duration(outlook.seconds)}. Go on?", abort=True
-                )
+        is_chosen = (preset or budget) is not None and not (quiet or as_json)
+        asks = stderr.is_terminal and sys.stdin.isatty() and not yes
+        if dry_run or is_chosen or asks:
+            _look(prepared, shown, dry_run=dry_run, as_json=as_json, tells=is_chosen, asks=asks)
         result = run_scan(prepared, shown)
     finally:
         shown.finish()
@@ -137,6 +150,47 @@ def scan_model(
 
         print_summary(result, quiet=quiet)
     raise typer.Exit(0 if exit_zero else result.record.verdict.exit_code)
+
+
+def _look(
+    prepared: PreparedScan,
+    shown: Progress,
+    *,
+    dry_run: bool,
+    as_json: bool,
+    tells: bool,
+    asks: bool,
+) -> None:
+    """Say what is about to be done; end a dry run, and ask before a long scan."""
+    from auditor.outlook import look_ahead
+
+    outlook = look_ahead(prepared)
+    if dry_run:
+        shown.finish()
+        _print_outlook(outlook, as_json=as_json)
+        raise typer.Exit(0)
+    if tells:
+        _tell_choice(prepared, outlook)
+    if asks and outlook.seconds > LONG_SCAN_SECONDS:
+        shown.finish()
+        typer.confirm(f"This scan will take about {duration(outlook.seconds)}. Go on?", abort=True)
+
+
+def _tell_choice(prepared: PreparedScan, outlook: Outlook) -> None:
+    """What a preset or a budget came to, and what it can decide."""
+    chosen = [*prepared.options.option, *prepared.own_flags()]
+    limit = prepared.options.limit
+    limited = "" if limit is None else f" (--limit {limit})"
+    stderr.print(f"[bold]Chosen[/]   {', '.join(prepared.attack_names)}")
+    stderr.print(f"         {plain(' '.join(chosen))}")
+    stderr.print(
+        f"         {plural(outlook.n_members, 'member')} and "
+        f"{plural(outlook.n_nonmembers, 'nonmember')}{limited}, "
+        f"about {duration(outlook.seconds)} on {outlook.device}"
+    )
+    stderr.print("[bold]It can decide[/]")
+    for line in outlook.reachable:
+        stderr.print(f"  {plain(line)}")
 
 
 def _names(attacks: str | None) -> tuple[str, ...] | None:
@@ -153,7 +207,7 @@ def _batch_size(text: str) -> int | None:
     return int(text)
 
 
-def _print_outlook(outlook, *, as_json: bool) -> None:  # noqa: ANN001
+def _print_outlook(outlook: Outlook, *, as_json: bool) -> None:
     import dataclasses
     import json
 
@@ -162,6 +216,8 @@ def _print_outlook(outlook, *, as_json: bool) -> None:  # noqa: ANN001
         return
     o = outlook
     stdout.print(f"[bold]Attacks[/]   {', '.join(o.attacks)}")
+    if o.options:
+        stdout.print(f"          {plain(' '.join(o.options))}")
     for skipped, reason in o.inapplicable.items():
         stdout.print(f"          not {plain(skipped)}: {plain(reason)}")
     kind = "subjects, " if o.unit == "subject" else ""

@@ -27,9 +27,14 @@ class Family(Protocol):
 
 def family_of(options: ScanOptions) -> Family:
     """The module of the family that the options name, or that the model is recognised as."""
+    return cast(Family, importlib.import_module(FAMILIES[family_name(options)]))
+
+
+def family_name(options: ScanOptions) -> str:
+    """The family that the options name, or that the model is recognised as."""
     from auditor.targets.classifier.formats import recognise
 
     name = recognise(options.model) if options.family == "auto" else options.family
     if name not in FAMILIES:
         raise UsageError(f"unknown family '{name}'; {did_you_mean(name, FAMILIES)}")
-    return cast(Family, importlib.import_module(FAMILIES[name]))
+    return name

@@ -6,40 +6,31 @@ import dataclasses
 from datetime import UTC, datetime
 
 from attacks.errors import UsageError
-from attacks.observations import (
-    Logits,
-    ShadowConfidence,
-    ShadowKeep,
-    ShadowLogits,
-)
 from auditor.config import load_config
-from auditor.families.attributes import NAME, hidden_columns, sensitive_columns
+from auditor.families.attributes import hidden_columns, sensitive_columns
+from auditor.families.classifier_plan import n_shadows_of, planned
 from auditor.families.classifier_scan import ClassifierScan
-from auditor.observe.augment import MOST_QUERIES
 from auditor.observe.boundary import has_numbers
 from auditor.observe.cache import Cache, default_cache
-from auditor.observe.plan import Plan, make_plan
 from auditor.policy import load_policy, preset_policy
 from auditor.prepare import (
     CALIBRATION_SHARE,
     ScanOptions,
+    attacks_of,
     calibration_share,
     check_out,
     check_plan,
-    chosen_attacks,
     reading,
     refuse_options,
     timed,
     without_calibration,
 )
 from auditor.progress import Progress
-from auditor.records.rows import RowSplits, Table, load_row_splits
+from auditor.records.rows import RowSplits, load_row_splits
 from auditor.shadows import (
-    Recipe,
     labels,
     load_recipe,
 )
-from auditor.shadows.halves import check_even
 from auditor.targets.classifier import (
     PREDICTIONS,
     ClassifierTarget,
@@ -47,8 +38,6 @@ from auditor.targets.classifier import (
     open_predictions,
 )
 
-DEFAULT_SHADOWS = 32
-"""Shadow models that a scan trains unasked, where it has a recipe."""
 NOT_OURS = ("lora", "resolution", "reference", "batch_size")
 """Options of other families."""
 
@@ -60,7 +49,7 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
     refuse_options(options, "classifier", NOT_OURS)
     policy = load_policy(options.policy) if options.policy else preset_policy("default")
     config = load_config(options.config)
-    names = chosen_attacks(options.attacks, config, "classifier")
+    names, config = attacks_of(options, config, "classifier")
     sensitive = sensitive_columns(options.sensitive, config)
     check_out(options.out)
     recipe = None if options.train is None else load_recipe(options.train)
@@ -87,19 +76,18 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
             "--train needs the features of the records, and the data hold predictions alone; add "
             "the columns that the model was trained on, or leave --train out"
         )
-    n_shadows = _n_shadows(options, recipe)
     target.capabilities = dataclasses.replace(
-        target.capabilities, n_shadows=n_shadows, has_numbers=has_numbers(splits.table)
+        target.capabilities,
+        n_shadows=n_shadows_of(options, recipe),
+        has_numbers=has_numbers(splits.table),
     )
-    settings = {name: own for name, own in config.attack_options.items() if name != NAME}
-    plan = make_plan(names, target.capabilities, settings, source=options.config)
+    plan, n_shadows = planned(
+        names, target.capabilities, config, options, recipe, table=splits.table
+    )
     check_plan(plan)
-    check_queries(plan, splits.table)
     hidden = hidden_columns(sensitive, splits, config, target.capabilities)
     if not plan.is_fitted and not hidden:
         splits = without_calibration(splits)
-    if not any(isinstance(r, ShadowConfidence | ShadowKeep | ShadowLogits) for r in plan.requests):
-        n_shadows = 0
     scan = ClassifierScan(
         options=options,
         policy=policy,
@@ -119,17 +107,6 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
     return scan
 
 
-def check_queries(plan: Plan, table: Table) -> None:
-    """Refuse augmented versions of records that have none, and more than there are."""
-    asked = [r.queries for r in plan.requests if isinstance(r, Logits | ShadowConfidence)]
-    most = MOST_QUERIES if table.is_pictures and table.predictions is None else 1
-    if max(asked, default=1) > most:
-        raise UsageError(
-            f"{max(asked)} queries were asked for, and these records have {most} "
-            "(pictures: as they are, mirrored, shifted by a pixel); lower `queries`"
-        )
-
-
 def _open(
     options: ScanOptions, splits: RowSplits, classes: tuple[str | int, ...] | None
 ) -> ClassifierTarget:
@@ -144,15 +121,3 @@ def _open(
         allow_pickle=options.allow_pickle,
         factory=options.factory,
     )
-
-
-def _n_shadows(options: ScanOptions, recipe: Recipe | None) -> int:
-    if recipe is None:
-        if options.shadows:
-            raise UsageError(
-                "--shadows needs a recipe to train them by; name it with --train module:function"
-            )
-        return 0
-    if options.shadows:
-        check_even(options.shadows)
-    return DEFAULT_SHADOWS if options.shadows is None else options.shadows

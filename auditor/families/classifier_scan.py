@@ -22,6 +22,7 @@ from auditor.controls.suite import Controls
 from auditor.families import classifier_sections as made
 from auditor.families.attributes import Hidden, attribute_findings
 from auditor.families.classifier_copies import Copy, copies
+from auditor.families.classifier_plan import planned
 from auditor.observe.augment import augmented
 from auditor.observe.cache import Cache, default_cache
 from auditor.observe.classifier import ClassifierObserver
@@ -32,6 +33,8 @@ from auditor.prepare import (
     Inferred,
     Observed,
     PreparedScan,
+    ScanOptions,
+    attacks_of,
 )
 from auditor.progress import Progress
 from auditor.records.rows import RowRecord, RowSplits, Table
@@ -212,12 +215,37 @@ class ClassifierScan(PreparedScan):
 
     def expense(self) -> Expense:
         """Calls of the target, and the training of shadow models and copies by a timed pair."""
-        per_record = self.plan.calls_per_record + sum(hidden.calls for hidden in self.hidden)
-        n_calls = (len(self.evaluated) + len(self.calibration)) * per_record
-        seconds = self._seconds_per_call() * n_calls
-        if self.recipe is not None and self.n_shadows:
-            seconds += self._train(2).seconds / 2 * (self.n_shadows + 2 * (len(DOSES) + 1))
-        return Expense(n_calls, 0, float(np.ceil(seconds)))
+        return self._expense(self.plan, self.n_shadows, self._n_all)
+
+    def seconds_with(self, options: ScanOptions) -> float:
+        """The same for other attacks, shadow models or fewer records, without loading anything."""
+        names, config = attacks_of(options, self.config, "classifier")
+        plan, n_shadows = planned(
+            names, self.target.capabilities, config, options, self.recipe, table=self.splits.table
+        )
+        sides = (
+            self.splits.members + self.splits.calibration_members,
+            self.splits.nonmembers + self.splits.calibration_nonmembers,
+        )
+        n = sum(min(len(side), options.limit or len(side)) for side in sides)
+        return self._expense(plan, n_shadows, n).seconds
+
+    @property
+    def _n_all(self) -> int:
+        return len(self.evaluated) + len(self.calibration)
+
+    def _expense(self, plan: Plan, n_shadows: int, n: int) -> Expense:
+        """n: records that are evaluated or calibrated on; training takes as long as they are many."""
+        per_record = plan.calls_per_record + sum(hidden.calls for hidden in self.hidden)
+        seconds = self._seconds_per_call * n * per_record
+        if self.recipe is not None and n_shadows:
+            n_trained = n_shadows + 2 * (len(DOSES) + 1)
+            seconds += self._seconds_per_model * n_trained * n / self._n_all
+        return Expense(n * per_record, 0, float(np.ceil(seconds)))
+
+    @cached_property
+    def _seconds_per_model(self) -> float:
+        return self._train(2).seconds / 2
 
     def _train(self, n_models: int) -> ShadowSet:
         assert self.recipe is not None
@@ -233,6 +261,7 @@ class ClassifierScan(PreparedScan):
                 device=self.options.device,
             )
 
+    @cached_property
     def _seconds_per_call(self) -> float:
         positions = [record.position for record in self.evaluated[:256]]
         began = time.perf_counter()

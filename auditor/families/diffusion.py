@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,20 @@ from auditor.controls.diffusion import run_controls
 from auditor.controls.suite import Controls
 from auditor.observe.cache import Cache, default_cache
 from auditor.observe.executor import LocalExecutor, automatic_batch_size
-from auditor.observe.plan import make_plan
+from auditor.observe.plan import Plan, make_plan
 from auditor.observe.usage import Usage
 from auditor.policy import load_policy, preset_policy
+from auditor.power import drawing_power
 from auditor.prepare import (
     EXTRACTION,
     Expense,
     Observed,
     PreparedScan,
     ScanOptions,
+    attacks_of,
     calibration_share,
     check_out,
     check_plan,
-    chosen_attacks,
     reading,
     refuse_options,
     timed,
@@ -208,20 +210,43 @@ class DiffusionScan(PreparedScan):
 
     def expense(self) -> Expense:
         """Calls of target, reference, controls and fine-tuning, at the rate of a timed batch."""
+        models = 2 if self.reference is not None else 1
+        n_asked = models * len(self.evaluated) + len(self.calibration)
+        return self._expense(self.plan, self.extraction, n_asked)
+
+    def seconds_with(self, options: ScanOptions) -> float:
+        """The same for other attacks, sizes or fewer records, without loading anything."""
+        names, config = attacks_of(options, self.config, "diffusion")
+        plan, extraction = planned(names, self.target.capabilities, config)
+        models = 2 if self.reference is not None else 1
+        n_asked = sum(
+            min(len(side), options.limit or len(side))
+            for side in (
+                self.splits.members + self.splits.calibration_members,
+                self.splits.nonmembers + self.splits.calibration_nonmembers,
+            )
+        )
+        return self._expense(plan, extraction, models * n_asked).seconds
+
+    @cached_property
+    def _seconds_per_call(self) -> float:
+        return seconds_per_call(self.target, self.executor.batch_size)
+
+    def _expense(self, plan: Plan, extraction: ExtractionConfig | None, n_asked: int) -> Expense:
+        """n_asked: records that target and reference answer about."""
         from auditor.controls.captions import caption_calls
         from auditor.controls.diffusion import MOST_RECORDS
         from auditor.controls.planted import accepted_doses, training_calls
         from auditor.controls.positive import TRAINING_COST
 
-        per_record = self.plan.calls_per_record
-        models = 2 if self.reference is not None else 1
-        n_target = (models * len(self.evaluated) + len(self.calibration)) * per_record
+        per_record = plan.calls_per_record
+        n_target = n_asked * per_record
         n_control = MOST_RECORDS * per_record * (1 + len(accepted_doses(self.policy)))
-        n_control += caption_calls(self.plan.requests, self.target.capabilities)
+        n_control += caption_calls(plan.requests, self.target.capabilities)
         n_training, n_again = training_calls(self.policy)
-        rate = seconds_per_call(self.target, self.executor.batch_size)
-        backward = (TRAINING_COST - 1) * self.plan.gradient_calls_per_record / max(per_record, 1)
-        n_drawn = self._drawn()
+        backward = (TRAINING_COST - 1) * plan.gradient_calls_per_record / max(per_record, 1)
+        n_drawn = self._drawn(extraction)
+        rate = self._seconds_per_call
         seconds = ((n_target + n_control) * (1 + backward) + n_training + n_drawn) * rate
         return Expense(
             n_target + n_control + n_drawn,
@@ -230,12 +255,24 @@ class DiffusionScan(PreparedScan):
             seconds_again=float(np.ceil(n_again * rate)),
         )
 
-    def _drawn(self) -> int:
+    def _drawn(self, extraction: ExtractionConfig | None) -> int:
         """Forward calls of the extraction at most."""
-        if self.extraction is None:
+        if extraction is None:
             return 0
         captions = {r.caption for r in self.evaluated} if self.splits.has_captions else set()
-        return len(captions) + self.extraction.images * self.extraction.calls_per_image
+        return len(captions) + extraction.images * extraction.calls_per_image
+
+    def extraction_power(self) -> str | None:
+        """How many members are tried, and the bound if none of them comes back."""
+        if self.extraction is None:
+            return None
+        members, prompts = self.splits.members, self.extraction.prompts
+        captions = {r.caption for r in members}
+        is_prompted = self.target.capabilities.is_text_conditional
+        n_tried = min(prompts, len(captions)) if is_prompted else len(members)
+        return drawing_power(
+            n_tried, self.extraction.images, self.policy.rules.identified.limit, is_prompted
+        )
 
 
 def prepare(options: ScanOptions, progress: Progress) -> DiffusionScan:
@@ -247,7 +284,7 @@ def prepare(options: ScanOptions, progress: Progress) -> DiffusionScan:
     config = load_config(options.config)
     if config.sensitive:
         raise UsageError("`sensitive` does not apply to a diffusion model; leave it out")
-    names = chosen_attacks(options.attacks, config, "diffusion")
+    names, config = attacks_of(options, config, "diffusion")
     scored = tuple(name for name in names if name != EXTRACTION)
     check_out(options.out)
     with timed(seconds, "read records"):
@@ -273,10 +310,8 @@ def prepare(options: ScanOptions, progress: Progress) -> DiffusionScan:
         has_guesses=splits.has_guesses,
         encoder="" if encoder is None else encoder.key,
     )
-    extraction, skipped = _extraction(names, target.capabilities, config)
-    settings = {name: own for name, own in config.attack_options.items() if name != EXTRACTION}
-    plan = make_plan(scored, target.capabilities, settings, source=options.config)
-    plan = dataclasses.replace(plan, inapplicable=plan.inapplicable + skipped)
+    source = None if options.option else options.config
+    plan, extraction = planned(names, target.capabilities, config, source)
     if extraction is None:
         check_plan(plan)
     if not plan.is_fitted:
@@ -301,6 +336,23 @@ def prepare(options: ScanOptions, progress: Progress) -> DiffusionScan:
         extraction=extraction,
         executor=LocalExecutor(options.seed, batch_size, progress, usage, encoder),
     )
+
+
+def planned(
+    names: Sequence[str],
+    capabilities: DiffusionCapabilities,
+    config: ScanConfig,
+    source: Path | None = None,
+) -> tuple[Plan, ExtractionConfig | None]:
+    """The shared pass of these attacks, and what extraction is to draw if it is among them.
+
+    source: the file that errors about settings name.
+    """
+    extraction, skipped = _extraction(names, capabilities, config)
+    scored = tuple(name for name in names if name != EXTRACTION)
+    settings = {name: own for name, own in config.attack_options.items() if name != EXTRACTION}
+    plan = make_plan(scored, capabilities, settings, source=source)
+    return dataclasses.replace(plan, inapplicable=plan.inapplicable + skipped), extraction
 
 
 def _extraction(

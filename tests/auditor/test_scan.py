@@ -212,7 +212,7 @@ def odd_pictures(folder, digits, start):
         picture.save(folder / f"scan-roe-{i}.{suffix}")
         text = HOSTILE[i % len(HOSTILE)] + f" {i}"
         rows.append(json.dumps({"file_name": f"scan-roe-{i}.{suffix}", "text": text}))
-    (folder / "metadata.jsonl").write_text("\n".join(rows))
+    (folder / "metadata.jsonl").write_text("\n".join(rows) + "\n")
     return folder
 
 

@@ -225,6 +225,20 @@ def test_dry_run_tells_cost_and_what_can_be_decided(good):
     assert found["calls_per_record"] == 2 + 15
 
 
+def test_a_preset_tells_its_choice_and_what_it_can_decide(good):
+    good["extra"] = ("--preset", "standard", "--limit", "60", "--dry-run", "--json")
+    found = json.loads(scan(good).stdout)
+    assert found["attacks"][-2:] == ["clid", "extraction"]
+    assert "extraction.prompts=64" in found["options"]
+    assert any("PASS takes 99 tried members" in line for line in found["reachable"])
+    good["extra"] = ("--preset", "quick", "--attacks", "loss")
+    both = scan(good)
+    assert both.exit_code == 2
+    assert "both say which attacks run" in " ".join(both.output.split())
+    good["extra"] = ("--budget", "soon")
+    assert "90s, 10m or 2h" in " ".join(scan(good).output.split())
+
+
 def test_a_small_scan_ends_in_json_with_its_exit_code(good, tmp_path):
     policy = tmp_path / "policy.yaml"
     policy.write_text("positive_control_dose: 1\n")  # spares the training
