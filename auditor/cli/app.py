@@ -18,6 +18,7 @@ from auditor import __version__
 from auditor.cli import (
     cache,
     canaries,
+    compare,
     demo,
     doctor,
     explain,
@@ -93,6 +94,7 @@ app.add_typer(scan_app, name="scan")
 app.command("list")(list_attacks.list_attacks)
 app.command("explain")(explain.explain)
 app.command("report")(report.report)
+app.command("compare", epilog=compare.EPILOG)(compare.compare)
 app.command("split")(split.split)
 app.command("init")(init.init)
 app.command("doctor")(doctor.doctor)
