@@ -10,11 +10,11 @@ built from its configuration takes the place of the model's own, with 64 x 64 la
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 
@@ -93,7 +93,7 @@ def main() -> None:
             if i:  # the first round warms up
                 ours.append(own)
                 theirs.append(stock)
-    first, second = statistics.median(ours), statistics.median(theirs)
+    first, second = np.median(ours), np.median(theirs)
     print(f"{device_name(torch.device(args.device))}, {args.steps} steps, batch {args.batch}")
     print(f"extraction {args.images / first:.2f} images/s, pipeline {args.images / second:.2f}")
     print(
