@@ -29,18 +29,27 @@ SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 )
 LEVELS = {Outcome.FAIL: "error", Outcome.INCONCLUSIVE: "warning", Outcome.INVALID: "warning"}
-SEVERITY = {"identified": "8.0", "auc": "7.0"}
+SEVERITY = {"extracted": "9.0", "identified": "8.0", "auc": "7.0"}
 DEFAULT_SEVERITY = "6.0"
 KIND = "membership"
+EXTRACTED = "extracted"
+"""The rule about records that a model draws again, which is no inference."""
+EXTRACTION_ID = "EXT001"
 TAXONOMIES = {"atlas": "MITRE ATLAS", "cwe": "CWE"}
 
 _SHORT = {
     "identified": "Single training records can be identified",
     "auc": "Members score above nonmembers over all records",
+    "extracted": "The model draws training records again",
 }
 _FIX = (
     "Look at the records that the report names and at their copies; remove repeats, train less on "
     "them, or train with differential privacy; then audit again with the same records and seed."
+)
+_EXTRACTION_HELP = (
+    "The model was prompted, and what it drew was compared with the records. A result means that "
+    "images were copies of training records, nearer than anything lies to a record that the model "
+    "never saw, and were so again when they were drawn a second time."
 )
 
 
@@ -89,22 +98,25 @@ def _driver(record: AuditRecord, ids: list[str]) -> dict[str, Any]:
 
 
 def _descriptor(rule_id: str, rule: RuleResult | None) -> dict[str, Any]:
-    name = rule_id.partition("/")[2]
+    is_drawn = rule_id == EXTRACTION_ID
+    name = EXTRACTED if is_drawn else rule_id.partition("/")[2]
     metric = text.clean(rule.metric, 300) if rule else "the verdict of the audit"
     guide = " ".join(f"{head} {body}" for head, body in wording.READING[:4])
+    guide = _EXTRACTION_HELP if is_drawn else guide
+    subject = "Extraction by generation" if is_drawn else "Membership inference"
     help_text = f"Limits {metric}. {_FIX} {guide} {wording.NOT_ADVICE}"
     return {
         "id": rule_id,
         "name": "".join(word.capitalize() for word in name.replace("@", " at ").split()),
         "shortDescription": {"text": _SHORT.get(name, f"Membership inference: {metric}")},
         "fullDescription": {
-            "text": f"Membership inference, measured on {metric}. A rule passes only if the upper "
+            "text": f"{subject}, measured on {metric}. A rule passes only if the upper "
             "bound of the leak is below its limit."
         },
         "help": {"text": help_text, "markdown": escape(help_text)},
         "defaultConfiguration": {"level": "error"},
         "relationships": [
-            {"target": _taxon(key), "kinds": ["relevant"]} for key in TAXONOMIES
+            {"target": _taxon(key), "kinds": ["relevant"]} for key in _taxonomies(rule_id)
         ],
         "properties": {
             "tags": ["security", "privacy", "external/cwe/cwe-359"],
@@ -164,7 +176,7 @@ def _entry(
             "primaryLocationLineHash": _hash(rule_id, record.target.name),
             "ruleAndTarget/v1": _hash(rule_id, weights),
         },
-        "taxa": [_taxon(key) for key in TAXONOMIES],
+        "taxa": [_taxon(key) for key in _taxonomies(rule_id)],
         "properties": properties,
     }
 
@@ -181,6 +193,11 @@ def _invocation(record: AuditRecord) -> dict[str, Any]:
 
 def _utc(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _taxonomies(rule_id: str) -> list[str]:
+    """ATLAS names the inference of membership; for drawing records again only the CWE is cited."""
+    return ["cwe"] if rule_id == EXTRACTION_ID else list(TAXONOMIES)
 
 
 def _taxonomy(key: str) -> dict[str, Any]:
@@ -206,6 +223,8 @@ def _citation(key: str) -> crosswalk.Citation:
 
 
 def _rule_id(rule: RuleResult) -> str:
+    if rule.rule == EXTRACTED:
+        return EXTRACTION_ID
     return f"{crosswalk.kinds()[KIND]}/{text.clean(rule.rule, 100)}"
 
 

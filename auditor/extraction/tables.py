@@ -10,7 +10,9 @@ from attacks.results import Estimate
 from attacks.statistics.rates import clopper_pearson, upper_limit
 
 MOST_POINTS = 60
-"""Points of the distribution of distances."""
+"""Points of the distribution of distances, at its quantiles."""
+NEAREST_POINTS = 40
+"""Smallest distances that are points by themselves: what was copied must not fall between two."""
 
 
 def rate_of(n_extracted: int, n_tried: int) -> tuple[Estimate, float]:
@@ -25,11 +27,12 @@ def rate_of(n_extracted: int, n_tried: int) -> tuple[Estimate, float]:
 def distribution(
     members: NDArray[np.float64], nonmembers: NDArray[np.float64]
 ) -> tuple[DistancePoint, ...]:
-    """Shares of both sides within a distance, at quantiles of all distances."""
+    """Shares of both sides within a distance, at quantiles and the smallest of all distances."""
     if not len(members) or not len(nonmembers):
         return ()
     every = np.sort(np.concatenate([members, nonmembers]))
-    at = np.unique(every[np.linspace(0, len(every) - 1, MOST_POINTS).astype(int)])
+    quantiles = np.linspace(0, len(every) - 1, MOST_POINTS).astype(int)
+    at = np.unique(np.concatenate([every[:NEAREST_POINTS], every[quantiles]]))
     return tuple(
         DistancePoint(float(d), float((members <= d).mean()), float((nonmembers <= d).mean()))
         for d in at

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from attacks.wording import p_equals
 from reports import text
 from reports.html import charts, compiled
 
@@ -72,6 +73,7 @@ def environment() -> jinja2.Environment:
         rate=text.rate,
         number=text.number,
         decimal=text.decimal,
+        p_equals=p_equals,
         p_value=text.p_value,
         flat=text.flat,
         seconds=text.seconds,

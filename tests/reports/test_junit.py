@@ -6,6 +6,7 @@ import pytest
 
 from attacks.results import Outcome
 from reports import junit
+from tests.reports.sample_extraction import extracted_sample
 from tests.reports.samples import hostile, sample
 
 
@@ -47,6 +48,16 @@ def test_numbers_are_in_the_output() -> None:
     out = root.findtext(".//testcase[@name='identified']/system-out") or ""
     assert "4.1\u202f%" in out
     assert "1,900 nonmembers" in out
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_records_that_came_back_fail_a_case_of_their_own(count: int) -> None:
+    root = ET.fromstring(junit.render(extracted_sample(count)))
+    case = root.find(".//testcase[@name='extracted']")
+    assert case is not None
+    assert (case.find("failure") is not None) == (count > 0)
+    assert f"observed {count}\n" in (case.findtext("system-out") or "")
+    assert "limit 0" in (case.findtext("system-out") or "")
 
 
 def test_hostile_text_parses_and_opens_no_element() -> None:

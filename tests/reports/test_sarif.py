@@ -9,6 +9,7 @@ import pytest
 
 from attacks.results import Outcome
 from reports import sarif
+from tests.reports.sample_extraction import extracted_sample
 from tests.reports.samples import hostile, sample
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "data" / "sarif-2.1.0.json").read_text())
@@ -67,6 +68,31 @@ def test_references_resolve() -> None:
     for rule in rules:
         assert rule["help"]["text"]
         assert 0 < float(rule["properties"]["security-severity"]) <= 10
+
+
+def test_records_that_came_back_are_one_result_of_a_rule_of_their_own() -> None:
+    tree = log(extracted_sample(5))
+    jsonschema.Draft202012Validator(SCHEMA).validate(tree)
+    run = tree["runs"][0]
+    (result,) = [one for one in run["results"] if one["ruleId"] == "EXT001"]
+    assert result["level"] == "error"
+    assert "5 training records" in result["message"]["text"]
+    assert "Observed 5," in result["message"]["text"]
+    rule = run["tool"]["driver"]["rules"][result["ruleIndex"]]
+    assert rule["id"] == "EXT001"
+    assert rule["name"] == "Extracted"
+    assert "second time" in rule["help"]["text"]
+    assert "Membership" not in rule["fullDescription"]["text"] + rule["shortDescription"]["text"]
+    assert [taxon["toolComponent"]["name"] for taxon in result["taxa"]] == ["CWE"]
+    assert run["properties"]["rules"]["extracted"] == "fail"
+    text = json.dumps(tree)
+    assert not any(one.record_id in text for one in extracted_sample(5).extraction.records)
+
+
+def test_no_record_that_came_back_is_no_result() -> None:
+    run = log(extracted_sample(0))["runs"][0]
+    assert run["results"] == []
+    assert "EXT001" in [rule["id"] for rule in run["tool"]["driver"]["rules"]]
 
 
 def test_fingerprints_follow_the_rule_and_the_target() -> None:
