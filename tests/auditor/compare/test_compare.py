@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from attacks.errors import DataError, UsageError
+from attacks.extraction.generation import ExtractedRecord, GenerationFinding
 from attacks.results import ControlResult, ControlStatus, Estimate, Outcome
 from auditor.cli import app
 from auditor.compare import compare_audits
@@ -124,7 +125,9 @@ def test_an_attack_that_the_second_audit_lacks_leaves_it_undecided(audits):
     assert "only BEFORE ran pia" in answer.sentence
     assert any("Only BEFORE ran" in note for note in notes(paired, changes))
     paired = pair(fewer, both[0])
-    assert conclude(paired, measure(paired, margin=0.02, seed=0, swaps=99), margin=0.02).exit_code == 0
+    assert (
+        conclude(paired, measure(paired, margin=0.02, seed=0, swaps=99), margin=0.02).exit_code == 0
+    )
 
 
 # --- what is refused ------------------------------------------------------------------------
@@ -259,7 +262,8 @@ def test_scores_far_below_chance_are_a_leak_with_a_warning():
     after = audit("AFTER", {"loss": -2.0}, seed=1, controls=(*controls, declared))
     paired, changes, answer = compared(before, after)
     one = changes.attacks[0]
-    assert one.is_reversed_after and not one.is_reversed_before
+    assert one.is_reversed_after
+    assert not one.is_reversed_before
     assert one.auc.after < 0.2
     assert one.auc.difference.value == pytest.approx(1 - one.auc.after - one.auc.before)
     assert one.auc.change == "worse"
@@ -383,3 +387,45 @@ def test_accuracy_of_classifiers_is_compared_without_pairing():
     assert nonmembers.difference.low < -0.2 < nonmembers.difference.high < 0
     assert members.difference.value == pytest.approx(-0.08)
     assert answer == "no worse"  # accuracy is what a change costs, not what it leaks
+
+
+def test_extracted_records_are_paired_where_every_one_is_listed():
+    found = [f"id{i}" for i in range(12)]
+    _, changes, answer = compared(
+        _drawing("BEFORE", found), _drawing("AFTER", found[:1]), margin=0.02
+    )
+    one = changes.extraction
+    assert (one.before, one.after, one.before_alone, one.after_alone) == (12, 1, 11, 0)
+    assert one.change == "better"
+    assert answer == "no worse"
+    paired, changes, answer = compared(_drawing("BEFORE", found[:3]), _drawing("AFTER", found[3:7]))
+    assert changes.extraction.change == "undecided"
+    assert answer == "undecided"
+    assert any("4 training records came back" in one for one in warnings(paired, changes))
+    assert compared(_drawing("BEFORE", []), _drawing("AFTER", found))[2] == "worse"
+
+
+def test_extracted_records_that_are_not_all_listed_are_not_paired():
+    found = [f"id{i}" for i in range(12)]
+    paired, changes, _ = compared(_drawing("BEFORE", found, unlisted=5), _drawing("AFTER", []))
+    one = changes.extraction
+    assert one.before_alone is None
+    assert (one.before, one.after) == (17, 0)
+    assert one.change == "better"
+    assert any("could not be paired" in note for note in notes(paired, changes))
+
+
+def _drawing(side: str, ids: list[str], unlisted: int = 0) -> Audit:
+    """An audit that also drew images."""
+    records = tuple(
+        ExtractedRecord(one, "", 0, 0.01, 0.01, 1, 1, True, "#808080", "8x8") for one in ids
+    )
+    n = len(ids) + unlisted
+    finding = GenerationFinding(
+        attack="extraction", rule_id="EXT001", title="", access="black-box", n_members=N1,
+        n_nonmembers=N0, n_prompts=0, n_images=100, n_tried=N1, steps=10, guidance=1.0,
+        convention="", threshold=0.1, background=0.2, n_extracted=n,
+        rate=Estimate(n / N1, 0.0, 1.0), rate_upper=1.0, by_copies=(), records=records,
+        p_value=0.1, n_planted=1, n_planted_found=1, n_calls=1, distribution=(),
+    )  # fmt: skip
+    return audit(side, {"loss": 0.3}, extraction=finding)
