@@ -27,7 +27,18 @@ def run(*words, **environment):
 
 def test_help_names_every_verb_and_exit_code():
     text = run("--help").output
-    for verb in ("scan", "list", "explain", "report", "split", "init", "doctor", "cache", "demo"):
+    for verb in (
+        "scan",
+        "list",
+        "explain",
+        "report",
+        "compare",
+        "split",
+        "init",
+        "doctor",
+        "cache",
+        "demo",
+    ):
         assert verb in text
     assert "130" in text
 
