@@ -22,6 +22,7 @@ from auditor.observe.plan import Plan, make_plan
 from auditor.policy import load_policy, preset_policy
 from auditor.prepare import (
     CALIBRATION_SHARE,
+    TRAJECTORY,
     ScanOptions,
     calibration_share,
     check_out,
@@ -36,6 +37,7 @@ from auditor.progress import Progress
 from auditor.records.rows import RowSplits, Table, load_row_splits
 from auditor.shadows import (
     Recipe,
+    TorchRecipe,
     labels,
     load_recipe,
 )
@@ -89,7 +91,10 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
         )
     n_shadows = _n_shadows(options, recipe)
     target.capabilities = dataclasses.replace(
-        target.capabilities, n_shadows=n_shadows, has_numbers=has_numbers(splits.table)
+        target.capabilities,
+        n_shadows=n_shadows,
+        has_numbers=has_numbers(splits.table),
+        has_trajectory=isinstance(recipe, TorchRecipe),
     )
     settings = {name: own for name, own in config.attack_options.items() if name != NAME}
     plan = make_plan(names, target.capabilities, settings, source=options.config)
@@ -97,7 +102,7 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
     check_queries(plan, splits.table)
     hidden = hidden_columns(sensitive, splits, config, target.capabilities)
     if not plan.is_fitted and not hidden:
-        splits = without_calibration(splits)
+        splits = without_calibration(splits, keeps_nonmembers=TRAJECTORY in plan.configs)
     if not any(isinstance(r, ShadowConfidence | ShadowKeep | ShadowLogits) for r in plan.requests):
         n_shadows = 0
     scan = ClassifierScan(
@@ -115,7 +120,8 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
         hidden=hidden,
         progress=progress,
     )
-    _ = scan.classes  # labels that the model does not know are found before any work is done
+    # labels that the model does not know, and too few records, are found before any work is done
+    _ = scan.classes, scan.students
     return scan
 
 
