@@ -29,7 +29,7 @@ class Outlook:
     """Evaluated members, in units."""
     n_nonmembers: int
     n_calibration: int
-    """Records set aside."""
+    """Records set aside, to be fitted on or to distil on."""
     calls_per_record: int
     drawing_calls_per_record: int
     """Of these, to draw images; controls draw too."""
@@ -60,7 +60,7 @@ def look_ahead(scan: PreparedScan) -> Outlook:
         unit="subject" if splits.has_subjects else "record",
         n_members=n_members,
         n_nonmembers=n_nonmembers,
-        n_calibration=len(scan.calibration),
+        n_calibration=len(splits.calibration_members) + len(splits.calibration_nonmembers),
         calls_per_record=plan.calls_per_record,
         drawing_calls_per_record=plan.drawing_calls_per_record,
         n_calls=expense.n_calls,

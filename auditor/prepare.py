@@ -47,8 +47,10 @@ SplitsT = TypeVar("SplitsT")
 
 EXTRACTION = "extraction"
 """Name of the attack that draws images instead of scoring records."""
+TRAJECTORY = "trajectory"
+"""Name of the attack that distils students on nonmembers set aside."""
 CALIBRATION_SHARE = 0.2
-"""Share of both splits that fitted attacks are fitted on."""
+"""Share of both splits that fitted attacks are fitted on, and students distilled on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,8 +304,9 @@ def attacks_of(
 
 
 def calibration_share(names: Sequence[str]) -> float:
-    """Share of both splits to set aside for these attacks."""
-    return CALIBRATION_SHARE if any(attack(name).MANIFEST.fitted for name in names) else 0.0
+    """Share of both splits to set aside for these attacks: to be fitted on, or to distil on."""
+    uses = any(name == TRAJECTORY or attack(name).MANIFEST.fitted for name in names)
+    return CALIBRATION_SHARE if uses else 0.0
 
 
 def check_plan(plan: Plan) -> None:
@@ -313,18 +316,18 @@ def check_plan(plan: Plan) -> None:
         raise UsageError(f"none of the chosen attacks can run on this target ({reasons})")
 
 
-def without_calibration(splits: SplitsT) -> SplitsT:
-    """All records evaluated, since none of the attacks that run is fitted."""
+def without_calibration(splits: SplitsT, *, keeps_nonmembers: bool = False) -> SplitsT:
+    """All records evaluated, since none of the attacks that run is fitted.
+
+    keeps_nonmembers: the nonmembers set aside stay so, for students to be distilled on.
+    """
     given: Any = splits
-    return dataclasses.replace(
-        given,
-        members=tuple(sorted(given.members + given.calibration_members, key=lambda r: r.id)),
-        nonmembers=tuple(
-            sorted(given.nonmembers + given.calibration_nonmembers, key=lambda r: r.id)
-        ),
-        calibration_members=(),
-        calibration_nonmembers=(),
-    )
+    members = tuple(sorted(given.members + given.calibration_members, key=lambda r: r.id))
+    evaluated = dataclasses.replace(given, members=members, calibration_members=())
+    if keeps_nonmembers:
+        return evaluated
+    nonmembers = sorted(given.nonmembers + given.calibration_nonmembers, key=lambda r: r.id)
+    return dataclasses.replace(evaluated, nonmembers=tuple(nonmembers), calibration_nonmembers=())
 
 
 def check_out(out: Path) -> None:

@@ -68,7 +68,10 @@ def applicable(capabilities: ClassifierCapabilities) -> str | None:
     if reason := _classifier.needs_shadows(capabilities):
         return reason
     if not capabilities.has_trajectory:
-        return "needs a student distilled from the target, or checkpoints of its training"
+        return (
+            "needs a student distilled from the target epoch by epoch; name a torch recipe with "
+            "--train (scikit-learn models are fitted in one go)"
+        )
     return None
 
 

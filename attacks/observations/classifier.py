@@ -167,6 +167,16 @@ class Trajectory(Request):
     kind: ClassVar[str] = "trajectory"
     epochs: int = 30
 
+    @property
+    def calls(self) -> int:
+        """None beyond the target's own loss: the student is asked, not the target."""
+        return 0
+
+    @property
+    def requires(self) -> tuple[Request, ...]:
+        """The answer that the target's own loss comes from."""
+        return (Logits(),)
+
 
 @dataclass(frozen=True, slots=True)
 class ShadowTrajectory(Request):

@@ -15,6 +15,7 @@ from auditor.observe.cache import Cache, default_cache
 from auditor.policy import load_policy, preset_policy
 from auditor.prepare import (
     CALIBRATION_SHARE,
+    TRAJECTORY,
     ScanOptions,
     attacks_of,
     calibration_share,
@@ -28,6 +29,7 @@ from auditor.prepare import (
 from auditor.progress import Progress
 from auditor.records.rows import RowSplits, load_row_splits
 from auditor.shadows import (
+    TorchRecipe,
     labels,
     load_recipe,
 )
@@ -80,6 +82,7 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
         target.capabilities,
         n_shadows=n_shadows_of(options, recipe),
         has_numbers=has_numbers(splits.table),
+        has_trajectory=isinstance(recipe, TorchRecipe),
     )
     plan, n_shadows = planned(
         names, target.capabilities, config, options, recipe, table=splits.table
@@ -87,7 +90,7 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
     check_plan(plan)
     hidden = hidden_columns(sensitive, splits, config, target.capabilities)
     if not plan.is_fitted and not hidden:
-        splits = without_calibration(splits)
+        splits = without_calibration(splits, keeps_nonmembers=TRAJECTORY in plan.configs)
     scan = ClassifierScan(
         options=options,
         policy=policy,
@@ -103,7 +106,8 @@ def prepare(options: ScanOptions, progress: Progress) -> ClassifierScan:
         hidden=hidden,
         progress=progress,
     )
-    _ = scan.classes  # labels that the model does not know are found before any work is done
+    # labels that the model does not know, and too few records, are found before any work is done
+    _ = scan.classes, scan.students
     return scan
 
 

@@ -29,6 +29,7 @@ from auditor.observe.classifier import ClassifierObserver
 from auditor.observe.plan import Plan
 from auditor.policy import Policy
 from auditor.prepare import (
+    TRAJECTORY,
     Expense,
     Inferred,
     Observed,
@@ -43,9 +44,11 @@ from auditor.shadows import (
     Recipe,
     ShadowSet,
     ShadowStore,
+    TorchRecipe,
     train_shadows,
 )
 from auditor.shadows.pool import version_id
+from auditor.shadows.students import Students
 from reports import record as schema
 
 
@@ -90,9 +93,12 @@ class ClassifierScan(PreparedScan):
     def pool(self) -> Pool:
         """Every record that is evaluated or calibrated on: what shadow models are drawn from.
 
-        Augmented versions come behind them: shadow models are asked about these, not trained on.
+        What students are distilled on and augmented versions come behind them: shadow models are
+        asked about these, not trained on.
         """
-        records = (*self.evaluated, *self.calibration)
+        apart = {record.id for record in self.auxiliary}
+        drawn = [r for r in (*self.evaluated, *self.calibration) if r.id not in apart]
+        records = (*drawn, *self.auxiliary)
         positions = [record.position for record in records]
         subjects = [record.subject or record.id for record in records]
         features, n_queries = self.features.inputs(positions), shadow_queries(self.plan)
@@ -104,8 +110,29 @@ class ClassifierScan(PreparedScan):
             classes=np.tile(self.classes[positions], n_queries),
             n_classes=self.target.capabilities.n_classes,
             groups=subjects * n_queries if any(record.subject for record in records) else None,
-            n_asked=(n_queries - 1) * len(records),
+            n_asked=(n_queries - 1) * len(records) + len(self.auxiliary),
         )
+
+    @cached_property
+    def auxiliary(self) -> tuple[RowRecord, ...]:
+        """Nonmembers set aside that students are distilled on: no model is trained on them."""
+        return self.splits.calibration_nonmembers if TRAJECTORY in self.plan.configs else ()
+
+    @cached_property
+    def students(self) -> Students | None:
+        """What distils the target and a shadow model, where an attack asks for it."""
+        if not self.auxiliary:
+            return None
+        assert isinstance(self.recipe, TorchRecipe)
+        pool, n = self.pool, len(self.pool.record_ids) // shadow_queries(self.plan)
+        records = Pool(
+            pool.record_ids[:n],
+            pool.features[:n],
+            pool.classes[:n],
+            pool.n_classes,
+            n_asked=len(self.auxiliary),
+        )
+        return Students(self.recipe, records, self.options.seed, self._store, self.options.device)
 
     @cached_property
     def shadows(self) -> ShadowSet | None:
@@ -164,6 +191,8 @@ class ClassifierScan(PreparedScan):
             usage=self.usage,
             relabelled=relabelled or {},
             eps=self.eps,
+            students=self.students,
+            auxiliary=self.auxiliary,
         )
 
     def copies(
@@ -209,12 +238,17 @@ class ClassifierScan(PreparedScan):
     def knowledge(self, attack: str, access: str) -> str:
         """The record with its class, the answers of that access class, and shadow models."""
         means = "the predicted label" if access == "black-box" else "the model's confidences"
+        if attack == TRAJECTORY:
+            return (
+                f"the record and its class; {means}; a model trained like it, and "
+                f"{len(self.auxiliary)} unlabelled records that neither was trained on"
+            )
         uses_shadows = attack in made.attacks_with_shadows(self.plan)
         shadows = f"; {self.n_shadows} models trained like it" if uses_shadows else ""
         return f"the record and its class; {means}{shadows}"
 
     def expense(self) -> Expense:
-        """Calls of the target, and the training of shadow models and copies by a timed pair."""
+        """Calls of the target, and the training of shadow models, copies and students."""
         return self._expense(self.plan, self.n_shadows, self._n_all)
 
     def seconds_with(self, options: ScanOptions) -> float:
@@ -241,22 +275,29 @@ class ClassifierScan(PreparedScan):
         if self.recipe is not None and n_shadows:
             n_trained = n_shadows + 2 * (len(DOSES) + 1)
             seconds += self._seconds_per_model * n_trained * n / self._n_all
-        return Expense(n * per_record, 0, float(np.ceil(seconds)))
+        if self.students is not None and TRAJECTORY in plan.configs:
+            epochs = plan.configs[TRAJECTORY].epochs
+            seconds += self.students.seconds_per_epoch() * epochs * (2 + len(DOSES))
+        n_calls = n * per_record + len(self.auxiliary)
+        return Expense(n_calls, 0, float(np.ceil(seconds)))
 
     @cached_property
     def _seconds_per_model(self) -> float:
         return self._train(2).seconds / 2
 
+    @property
+    def _store(self) -> ShadowStore:
+        return ShadowStore(self.options.cache or default_cache(), self.options.fresh)
+
     def _train(self, n_models: int) -> ShadowSet:
         assert self.recipe is not None
-        store = ShadowStore(self.options.cache or default_cache(), self.options.fresh)
         with self.timed("train shadow models"):
             return train_shadows(
                 self.recipe,
                 self.pool,
                 n_models,
                 self.options.seed,
-                store,
+                self._store,
                 self.progress,
                 device=self.options.device,
             )

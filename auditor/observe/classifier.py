@@ -30,10 +30,12 @@ from attacks.observations import (
     ShadowConfidence,
     ShadowKeep,
     ShadowLogits,
+    ShadowTrajectory,
+    Trajectory,
     with_requirements,
 )
 from attacks.protocols import Classifier
-from attacks.signals import clipped, phi
+from attacks.signals import clipped, loss, phi
 from auditor.observe.attribute import other_columns, own_cells, with_value
 from auditor.observe.augment import augmented
 from auditor.observe.boundary import distances
@@ -44,6 +46,7 @@ from auditor.observe.usage import Usage
 from auditor.records.rows import RowRecord, Table
 from auditor.shadows import ShadowSet
 from auditor.shadows.pool import version_id
+from auditor.shadows.students import Students
 
 CHUNK = 65_536
 """Shadow answers (records times models) whose confidences are computed at once."""
@@ -65,6 +68,10 @@ class ClassifierObserver:
     """Record id -> class that counts as its true one, for planted records."""
     eps: float = 0.0
     """How far from 0 and 1 the probability of the true class counts, of target and shadows."""
+    students: Students | None = None
+    """Distils the target, where its trajectory is asked for."""
+    auxiliary: Sequence[RowRecord] = ()
+    """What students learn from, in the order of their pool."""
 
     def observe(self, records: Sequence[RowRecord], requests: Sequence[Request]) -> Observations:
         """Answers about records, axis 0 in their order; answers of the target come from the cache.
@@ -73,7 +80,11 @@ class ClassifierObserver:
         """
         answers: dict[Request, NDArray] = {}
         for request in with_requirements([Classes(), Logits(), *requests]):
-            answers[request] = self._answer(records, request)
+            if isinstance(request, Trajectory):
+                own = np.asarray(answers[Logits()])[:, 0]
+                answers[request] = self._trajectory(records, own, self._taught(), request.epochs)
+            else:
+                answers[request] = self._answer(records, request)
         return answers
 
     def _answer(self, records: Sequence[RowRecord], request: Request) -> NDArray:
@@ -98,6 +109,9 @@ class ClassifierObserver:
             return self.shadows.keep[:, rows].T
         if isinstance(request, ShadowLogits):
             return np.ascontiguousarray(self.shadows.logits[:, rows].transpose(1, 0, 2))
+        if isinstance(request, ShadowTrajectory):
+            taught = self.shadows.logits[0, self._rows(self.auxiliary)]
+            return self._trajectory(records, self.shadows.logits[0, rows], taught, request.epochs)
         if isinstance(request, ShadowConfidence):
             true = self._true_classes(records)
             answers = [
@@ -136,6 +150,25 @@ class ClassifierObserver:
             answer = np.stack([self._logits(version) for version in versions], axis=1)
         self.cache.store(request, shard, answer)
         return answer
+
+    def _taught(self) -> NDArray:
+        """(a, k) what the target answers about the records that its student learns from."""
+        positions = np.array([record.position for record in self.auxiliary], dtype=np.int64)
+        return self._ask(self.auxiliary, positions, Logits())[:, 0]
+
+    def _trajectory(
+        self, records: Sequence[RowRecord], own: NDArray, taught: NDArray, epochs: int
+    ) -> NDArray[np.float64]:
+        """(n, e + 1) losses in a student after each epoch, then in its teacher.
+
+        own: (n, k) answers of the teacher about the records; taught: (a, k) about the others.
+        """
+        if self.students is None:
+            raise InternalError("a trajectory was asked for, and no student can be distilled")
+        true, rows = self._true_classes(records), self._rows(records)
+        along = self.students.along(taught, epochs)
+        losses = [loss(phi(logits[rows], true)) for logits in along]
+        return np.stack([*losses, loss(phi(clipped(own, true, self.eps), true))], axis=1)
 
     @cached_property
     def _scales(self) -> str:

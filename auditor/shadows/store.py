@@ -3,6 +3,7 @@
 `<cache>/<key>/<pair>.shadow`, where the key hashes the recipe, the pool in its order, the seed,
 the design of the halves and a version. So more models of one recipe only add files, and an
 interrupted run loses what was under way. `state.shadow` is a torch training that is not finished.
+`<name>.student` holds what a student distilled from one teacher says after each epoch.
 Everything in here derives from private records: directories have mode 700, files 600.
 """
 
@@ -106,6 +107,21 @@ class ShadowFolder:
             np.save(stream, array, allow_pickle=False)
         self._prepare()
         store_checksummed(self._pair(pair), stream.getvalue())
+
+    def load_student(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
+        """Stored answers of a student; None if there are none, or they are damaged."""
+        body = None if self.is_fresh else load_checksummed(self.path / f"{name[:32]}.student")
+        if body is None:
+            return None
+        answers = np.load(io.BytesIO(body), allow_pickle=False)
+        return answers if answers.shape == shape else None
+
+    def store_student(self, name: str, answers: NDArray[np.float32]) -> None:
+        """Keep the answers of a student, whole or not at all."""
+        stream = io.BytesIO()
+        np.save(stream, answers, allow_pickle=False)
+        self._prepare()
+        store_checksummed(self.path / f"{name[:32]}.student", stream.getvalue())
 
     def store_state(self, state: Mapping[str, Any]) -> None:
         """Keep a torch training that is under way: tensors in plain containers."""
