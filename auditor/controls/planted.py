@@ -17,7 +17,6 @@ from attacks.observations import Calibration, Observations
 from attacks.protocols import Dose, Tuning
 from attacks.results import ControlResult, ControlStatus
 from auditor.controls.positive import (
-    DOSES,
     N_INJECTED,
     TRAINING_COST,
     DoseScores,
@@ -35,6 +34,9 @@ from auditor.targets.finetuning import RECIPE, TUNINGS
 
 if TYPE_CHECKING:
     from auditor.families.diffusion import DiffusionScan
+
+DOSE_STEP = 4
+"""Each dose has so many times the exposures of the one before."""
 
 
 def planted_records(
@@ -123,9 +125,15 @@ class _ObservedDose(NamedTuple):
 
 
 def accepted_doses(policy: Policy) -> list[int]:
-    """The doses that the policy accepts, ascending; never empty."""
-    most = policy.accepted_dose
-    return [dose for dose in DOSES if dose <= most] or [most]
+    """1, 4, 16 ... exposures, as many as the policy accepts.
+
+    A policy that accepts more than the usual 64 is climbed to: small models in pixel space may
+    memorize nothing in 64.
+    """
+    doses = [1]
+    while doses[-1] * DOSE_STEP <= policy.accepted_dose:
+        doses.append(doses[-1] * DOSE_STEP)
+    return doses
 
 
 def training_calls(policy: Policy) -> tuple[int, int]:

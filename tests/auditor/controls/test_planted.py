@@ -7,7 +7,9 @@ import pytest
 
 from attacks.protocols import Tuning
 from attacks.results import ControlStatus
+from auditor.controls.planted import accepted_doses
 from auditor.controls.positive import DoseScores, Training, positive_control
+from auditor.policy import preset_policy
 
 N_CHOSEN = 128
 CAUGHT = {"a": np.r_[np.full(18, 5.0), np.linspace(0, 1, 110)]}
@@ -127,3 +129,12 @@ def test_a_copy_that_did_not_memorize_is_trained_again_and_remembered(pixel_pipe
     assert results[0] == results[1]
     assert results[0].status is ControlStatus.NOT_RUN
     assert results[0].figures["n_trainings"] == len(finetuning.TUNINGS)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "doses"),
+    [(1, [1]), (10, [1, 4]), (64, [1, 4, 16, 64]), (300, [1, 4, 16, 64, 256])],
+)
+def test_the_doses_climb_to_what_the_policy_accepts(accepted, doses):
+    policy = preset_policy("default").model_copy(update={"positive_control_dose": accepted})
+    assert accepted_doses(policy) == doses
