@@ -6,6 +6,7 @@ import functools
 
 from attacks.results import Outcome
 from reports.html import page
+from tests.reports.sample_extraction import extracted_sample
 from tests.reports.samples import hostile, sample
 
 
@@ -17,3 +18,8 @@ def sample_page(outcome: Outcome = Outcome.FAIL) -> str:
 @functools.cache
 def hostile_page() -> str:
     return page.render(hostile())
+
+
+@functools.cache
+def extracted_page() -> str:
+    return page.render(extracted_sample())

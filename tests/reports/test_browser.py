@@ -10,7 +10,7 @@ import pytest
 
 from attacks.results import Outcome
 from tests.reports.chromium import BINARY, Chromium
-from tests.reports.pages import hostile_page, sample_page
+from tests.reports.pages import extracted_page, hostile_page, sample_page
 
 pytestmark = [
     pytest.mark.browser,
@@ -28,9 +28,12 @@ def browser() -> Iterator[Chromium]:
         yield chromium
 
 
-@pytest.fixture(scope="module", params=["fail", "inconclusive", "hostile"])
+@pytest.fixture(scope="module", params=["fail", "inconclusive", "hostile", "extracted"])
 def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    text = hostile_page() if request.param == "hostile" else sample_page(Outcome(request.param))
+    others = {"hostile": hostile_page, "extracted": extracted_page}
+    text = (
+        others[request.param]() if request.param in others else sample_page(Outcome(request.param))
+    )
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(text, encoding="utf-8")
     return path

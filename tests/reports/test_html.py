@@ -14,7 +14,7 @@ from reports.coverage import coverage_rows
 from reports.crosswalk import COVERAGE_IDS
 from reports.html import charts, compiled, page, palette, shell
 from reports.record import Coverage
-from tests.reports.pages import hostile_page, sample_page
+from tests.reports.pages import extracted_page, hostile_page, sample_page
 from tests.reports.samples import HOSTILE, sample
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "path", "circle", "rect"}
@@ -271,6 +271,13 @@ def test_missing_figures_are_dashes_not_zeros() -> None:
     text = page.render(record.model_copy(update={"findings": (bare,), "loss_curve": ()}))
     assert "The record holds no loss curve." in text
     assert "None" not in Outline(text).text
+
+
+def test_what_came_back_is_told_in_words_that_read() -> None:
+    text = Outline(extracted_page()).text
+    assert "5 training records came back; 5 are shown" in " ".join(text.split())
+    assert "knows neither: p < 0.0001" in text
+    assert "p = <" not in text.replace("\u00a0", " ")
 
 
 def test_an_empty_record_renders() -> None:

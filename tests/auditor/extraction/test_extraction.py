@@ -17,6 +17,7 @@ from attacks.extraction.generate_and_filter import (
 from auditor.extraction import Extraction
 from auditor.extraction.prompts import chosen_prompts
 from auditor.extraction.search import Search
+from auditor.extraction.tables import distribution
 from auditor.observe.cache import Cache
 from auditor.observe.usage import Usage
 from auditor.records import load_splits
@@ -141,6 +142,18 @@ def test_a_scan_reports_what_came_back_without_showing_it(scan_demo, tmp_path):
             body = path.read_bytes()
             assert not any(caption.encode() in body for caption in captions)
             assert b"PNG\r\n" not in body
+
+
+def test_the_curve_shows_every_copy():
+    copies, rest = np.linspace(0.01, 0.03, 12), np.linspace(0.1, 0.6, 438)
+    points = distribution(np.concatenate([copies, rest]), np.linspace(0.09, 0.6, 450))
+    below = [p for p in points if p.distance < 0.05]
+    assert [p.distance for p in below] == pytest.approx(copies)
+    assert below[-1].members == pytest.approx(12 / 450)
+    assert below[-1].nonmembers == 0
+    assert (points[-1].members, points[-1].nonmembers) == (1, 1)
+    assert len(points) <= 100
+    assert distribution(copies, np.array([])) == ()
 
 
 def test_what_it_needs(pixel_pipeline, text_pipeline):
