@@ -119,7 +119,8 @@ def test_a_network_that_learnt_nothing_gives_nothing_away(options: ScanOptions) 
     found = score_all(scan.plan, scan.observe(scan.evaluated), None)[0]["trajectory"]
     is_in = np.isin([r.id for r in scan.evaluated], [r.id for r in scan.splits.members])
     own = auc(found[is_in], found[~is_in]).interval()
-    assert own.low is not None and own.high is not None
+    assert own.low is not None
+    assert own.high is not None
     assert own.low <= 0.5 <= own.high
 
 
