@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attacks.results import ControlResult, ControlStatus
 from auditor import __version__
@@ -29,9 +30,11 @@ from auditor.comparison.leak import KINDS, Measured, measure_leak, scored
 from auditor.comparison.outputs import check_out, write_outputs
 from auditor.comparison.own import own_figures
 from auditor.comparison.scores import centred_phi
+from auditor.comparison.store import MethodStore, Trial, method_store
 from auditor.comparison.wording import answer_of, as_claim
 from auditor.methods import Method, MethodData, MethodFinding, method
-from auditor.methods.claims import checked_trials
+from auditor.methods.claims import ClaimResult, checked_trials
+from auditor.observe.cache import default_cache
 from auditor.progress import Progress
 from reports import method_record as schema
 from reports.record import Tool
@@ -56,6 +59,10 @@ class MethodScanOptions:
     """Directory for method.json and the reports; None writes nothing."""
     seed: int = 0
     """Seed of the first trial."""
+    cache: Path | None = None
+    """Where finished trials are kept; None for the user's cache."""
+    fresh: bool = False
+    """Whether finished trials of an earlier run are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,8 @@ class _Clock:
 def scan_method(options: MethodScanOptions, progress: Progress | None = None) -> MethodScanResult:
     """Audit a method; the Python twin of `auditor scan method`.
 
+    A run that was interrupted goes on after its last finished trial, a claim as a whole.
+
     Raises UsageError for an unknown name, fewer than 3 trials, or a folder that is in use.
     """
     progress = progress or Progress()
@@ -99,14 +108,15 @@ def scan_method(options: MethodScanOptions, progress: Progress | None = None) ->
     if options.out is not None:
         check_out(options.out)
     started, clock = datetime.now(UTC), _Clock()
+    data = audited.default_data(options.quick)
+    store = method_store(audited, data, options.cache or default_cache(), options.fresh)
     with clock.timed("claim"):
         progress.stage("measuring the claim", options.trials, "trials")
-        claim = audited.claim(trials=options.trials, seed=options.seed, quick=options.quick)
+        claim = _claim(audited, options, store)
         progress.advance(options.trials)
     with clock.timed("train"):
-        data = audited.default_data(options.quick)
         design = make_design(data.pool, options.trials, options.seed)
-        trained = _train(audited, design, data, progress)
+        trained = _train(audited, design, data, store, progress)
     with clock.timed("evaluate"):
         progress.stage("evaluating", 1, "step")
         leak, outcomes = _evaluate(trained, design, options.seed)
@@ -128,28 +138,63 @@ def scan_method(options: MethodScanOptions, progress: Progress | None = None) ->
     return MethodScanResult(record, paths)
 
 
-def _train(audited: Method, design: Design, data: MethodData, progress: Progress) -> _Trained:
+def _claim(audited: Method, options: MethodScanOptions, store: MethodStore) -> ClaimResult:
+    asked = options.trials, options.seed, options.quick
+    claim = store.load_claim(*asked)
+    if claim is None:
+        claim = audited.claim(trials=options.trials, seed=options.seed, quick=options.quick)
+        store.store_claim(claim, *asked)
+    return claim
+
+
+def _train(
+    audited: Method, design: Design, data: MethodData, store: MethodStore, progress: Progress
+) -> _Trained:
     """Train both kinds of models on both halves of every trial, and keep what they answer."""
-    n_trials = len(design.seeds)
-    is_compared = audited.MANIFEST.family == FAMILY
-    halves = HALVES if is_compared else 1
+    n_trials, n_reused = len(design.seeds), 0
     progress.stage("training method and baseline", n_trials, "trials")
-    phi: dict[schema.Kind, list[list[Any]]] = {kind: [] for kind in KINDS}
-    correct: dict[schema.Kind, list[list[Any]]] = {kind: [] for kind in KINDS}
-    trained = _Trained({}, {kind: [] for kind in KINDS})
-    for seed, keep in zip(design.seeds, design.keep, strict=True):
-        for kind in KINDS:
-            recipe = audited.train if kind == "method" else audited.baseline
-            models: list[Any] = [recipe(design.records, keep[half], seed) for half in range(halves)]
-            trained.answers[kind].append(audited.own_question(models[0], design.records, keep[0]))
-            if is_compared:
-                pool, test = design.records, data.test
-                phi[kind].append([centred_phi(m.logits(pool.features), design) for m in models])
-                correct[kind].append([_correct(model, test) for model in models])
+    trials: list[Trial] = []
+    for i in range(n_trials):
+        found = store.load_trial(design, i)
+        n_reused += found is not None
+        if found is None:
+            found = _trial(audited, design, data, i)
+            store.store_trial(design, i, found)
+        trials.append(found)
         progress.advance(1)
-    if is_compared:
-        trained.measured = {k: Measured(np.array(phi[k]), np.array(correct[k])) for k in KINDS}
-    return trained
+    if n_reused:
+        progress.note(
+            f"{n_reused} of {n_trials} trials were finished before; --fresh trains them again"
+        )
+    measured: dict[schema.Kind, Measured] = {}
+    if audited.MANIFEST.family == FAMILY:
+        measured = {
+            kind: Measured(
+                np.array([one.phi[kind] for one in trials]),
+                np.array([one.correct[kind] for one in trials]),
+            )
+            for kind in KINDS
+        }
+    return _Trained(measured, {kind: [one.answers[kind] for one in trials] for kind in KINDS})
+
+
+def _trial(audited: Method, design: Design, data: MethodData, trial: int) -> Trial:
+    """Train the models of one trial."""
+    is_compared = audited.MANIFEST.family == FAMILY
+    seed, keep = design.seeds[trial], design.keep[trial]
+    answers: dict[schema.Kind, tuple[MethodFinding, ...]] = {}
+    phi: dict[schema.Kind, NDArray[np.float64]] = {}
+    correct: dict[schema.Kind, NDArray[np.bool_]] = {}
+    for kind in KINDS:
+        recipe = audited.train if kind == "method" else audited.baseline
+        halves = range(HALVES if is_compared else 1)
+        models: list[Any] = [recipe(design.records, keep[half], seed) for half in halves]
+        answers[kind] = audited.own_question(models[0], design.records, keep[0])
+        if is_compared:
+            features = design.records.features
+            phi[kind] = np.array([centred_phi(m.logits(features), design) for m in models])
+            correct[kind] = np.array([_correct(model, data.test) for model in models])
+    return Trial(answers, phi, correct)
 
 
 def _correct(model: Any, test: Any) -> np.ndarray:

@@ -22,6 +22,8 @@ def scan_method(
         Path | None, typer.Option(help="Directory for method.json and the reports.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first trial.")] = 0,
+    cache: Annotated[Path | None, typer.Option(help="Directory for finished trials.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ignore finished trials.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print method.json on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the answer alone.")] = False,
     debug: Debug = False,
@@ -34,7 +36,9 @@ def scan_method(
     """
     from auditor.method_scan import MethodScanOptions, scan_method
 
-    options = MethodScanOptions(name, trials=trials, quick=quick, out=out, seed=seed)
+    options = MethodScanOptions(
+        name, trials=trials, quick=quick, out=out, seed=seed, cache=cache, fresh=fresh
+    )
     shown = progress(quiet=quiet or as_json)
     try:
         result = scan_method(options, shown)

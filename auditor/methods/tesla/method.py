@@ -61,6 +61,10 @@ CONFIG = TeslaConfig()
 """The small version: digits, a one-layer network, one picture per class."""
 QUICK = TeslaConfig(n_experts=4, iterations=40, n_steps=5)
 """For a pool half as large, whose experts take half as many steps per epoch."""
+FEW = 450
+"""Records below which an expert's epoch is too short for the small version's student steps."""
+FEWER = TeslaConfig(expert_batch=CONFIG.expert_batch // 2)
+"""As many steps per epoch for half as many records, such as a half of the quick pool."""
 
 
 def default_data(quick: bool = False) -> MethodData:
@@ -71,8 +75,14 @@ def default_data(quick: bool = False) -> MethodData:
 def train(
     records: Records, keep: NDArray[np.bool_], seed: int, config: TeslaConfig = CONFIG
 ) -> NetworkClassifier:
-    """A student of the distilled pictures; `parts` as in `distillation.as_classifier`."""
+    """A student of the distilled pictures; `parts` as in `distillation.as_classifier`.
+
+    Without settings of the caller, batches of experts are halved for fewer than FEW records.
+    """
     from auditor.methods.tesla.distillation import as_classifier, distill
+
+    if config is CONFIG and np.count_nonzero(keep) < FEW:
+        config = FEWER
 
     return as_classifier(records, distill(records, keep, seed, config), seed, config)
 

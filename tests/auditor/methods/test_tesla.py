@@ -218,3 +218,20 @@ def test_a_flat_record_correlates_with_nothing():
     flat, picture = np.full((1, 1, 2, 2), 0.5), np.arange(4.0).reshape(1, 2, 2)
     assert question.correlations(flat, picture).tolist() == [0]
     assert question.correlations(picture[None] * 3 + 1, picture)[0] == pytest.approx(1)
+
+
+def test_few_records_get_smaller_batches_unless_the_caller_says_more(pool, monkeypatch):
+    seen = []
+
+    def distill(records, keep, seed, config):
+        seen.append(config.expert_batch)
+        raise InterruptedError
+
+    monkeypatch.setattr("auditor.methods.tesla.distillation.distill", distill)
+    keep = np.arange(len(pool)) < 300
+    for given in ((), (replace(TESLA.CONFIG),)):
+        with pytest.raises(InterruptedError):
+            TESLA.train(pool, keep, 0, *given)
+    with pytest.raises(InterruptedError):
+        TESLA.train(TESLA.default_data(quick=True).pool, np.ones(600, dtype=bool), 0)
+    assert seen == [32, 64, 64]
