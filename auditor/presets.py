@@ -47,7 +47,7 @@ PRESETS: dict[str, dict[str, Choice]] = {
     "diffusion": {
         "quick": Choice(("default",)),
         "standard": Choice(
-            ("default", "clid", EXTRACTION), {"prompts": 64, "seeds": 4, "steps": 20}
+            ("default", "clid", EXTRACTION), {"prompts": 128, "seeds": 2, "steps": 20}
         ),
         "thorough": Choice(("all",), {"seeds": 8}),
     },

@@ -73,7 +73,7 @@ def test_a_preset_is_written_out():
     chosen = with_preset(_options(preset="standard", option=("extraction.steps=9",)))
     assert chosen.attacks == ("default", "clid", "extraction")
     settings = parsed(chosen.option)["extraction"]
-    assert settings == {"prompts": 64, "seeds": 4, "steps": 9}
+    assert settings == {"prompts": 128, "seeds": 2, "steps": 9}
     assert (chosen.preset, chosen.budget) == (None, None)
     assert with_preset(chosen) is chosen
 
