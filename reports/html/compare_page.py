@@ -66,21 +66,22 @@ def _layers(values: list[dict[str, Any]], margin: float) -> Any:
     """One interval for each attack, beside zero and the margin."""
     edges = [margin, 0.0, *(row[end] for row in values for end in ("low", "high"))]
     scale = alt.Scale(domain=[min(edges) - 0.01, max(edges) + 0.01], zero=False, nice=False)
+    axis = alt.Axis(tickCount=8)
     title = "Difference of the AUC with 95 % interval"
     base = alt.Chart(alt.Data(values=values))
     y = alt.Y("attack:N", title=None, sort=None)
     bars = base.mark_rule(color=palette.SERIES, strokeWidth=2.4).encode(
-        y=y, x=alt.X("low:Q", title=title, scale=scale), x2="high:Q"
+        y=y, x=alt.X("low:Q", title=title, scale=scale, axis=axis), x2="high:Q"
     )
     dots = base.mark_point(filled=True, size=80, color=palette.SERIES, opacity=1).encode(
         y=y,
-        x=alt.X("value:Q", title=title, scale=scale),
+        x=alt.X("value:Q", title=title, scale=scale, axis=axis),
         tooltip=["attack:N", alt.Tooltip("value:Q", format="+.3f", title="difference")],
     )
     lines = (
         alt.Chart(alt.Data(values=[{"at": at}]))
         .mark_rule(color=colour, strokeDash=dash, strokeWidth=1.3)
-        .encode(x=alt.X("at:Q", title=title, scale=scale))
+        .encode(x=alt.X("at:Q", title=title, scale=scale, axis=axis))
         for at, colour, dash in ((0.0, palette.MUTED, [1, 0]), (margin, palette.LIMIT, [6, 4]))
     )
     return alt.layer(*lines, bars, dots)

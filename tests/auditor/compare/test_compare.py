@@ -26,6 +26,7 @@ from auditor.compare.measure import Changes, measure
 from auditor.compare.read import Audit, Paired, pair
 from reports import compare_json
 from reports.record import ClassifierDetails
+from tests.attacks.statistics.draws import at_most
 from tests.reports.samples import sample
 
 N1, N0 = 150, 300
@@ -360,6 +361,17 @@ def test_holm_over_attacks_needs_more_of_each():
     among = compared(before, after)[1].attacks[0].auc
     assert among.p_value == alone.p_value
     assert among.p_holm > alone.p_holm > alone.p_value
+
+
+def test_two_equal_models_are_seldom_called_better_or_worse():
+    runs, called = 80, 0
+    for i in range(runs):
+        before = audit("BEFORE", {"loss": 0.0, "pia": 0.3}, seed=2 * i)
+        after = audit("AFTER", {"loss": 0.0, "pia": 0.3}, seed=2 * i + 1)
+        changes = measure(pair(before, after), margin=0.02, seed=i, swaps=199)
+        answers = {x for one in changes.attacks for x in (one.auc.change, one.top.change)}
+        called += answers != {"undecided"}
+    assert called / runs <= at_most(0.05, runs)
 
 
 def test_accuracy_of_classifiers_is_compared_without_pairing():
