@@ -4,14 +4,14 @@ Eighteen nonmembers are injected into a copy and compared with other nonmembers 
 An attack is caught at a dose if at least half of the injected records, at 95 % confidence, score
 above the nonmembers' threshold of the PASS bound: 14 of 18. A family of targets makes the copies.
 
-A copy counts only once its own training loss shows that it memorized what was injected: below .8 of
-what it was. Other readings of the losses were tried on small pixel models and left out. A mean of
-the ratios at each timestep is within .02 of the ratio of the means: small timesteps do not hide the
-fall, it is not there. The gap to the other records would also count what the copy *forgot* as
-memory: with 384 steps at the same rate the loss on the injected records rose by 8 % and that on the
-others by 85 %. A limit of .85 or .93 would only turn "not established" into "missed": at .83 and .90
-no attack found more than 12 of 18. What can help is to train the copy better, which a family may
-try several times.
+A copy counts only once its own training loss shows that it memorized what was injected: below .8
+of what it was. Other readings of the losses were tried on small pixel models and left out. A mean
+of the ratios at each timestep is within .02 of the ratio of the means: small timesteps do not hide
+the fall, it is not there. The gap to the other records would also count what the copy *forgot* as
+memory: with 384 steps at the same rate the loss on the injected records rose by 8 % and that on
+the others by 85 %. A limit of .85 or .93 would only turn "not established" into "missed": at .83
+and .90 no attack found more than 12 of 18. What can help is to train the copy better, which a
+family may try several times.
 """
 
 from __future__ import annotations

@@ -5,11 +5,12 @@ training. Small U-Nets are tuned wholly, large ones by LoRA (Hu et al., arXiv:21
 target itself is never touched.
 
 Where the plain recipe leaves too little in the copy, it is trained again by the next of `TUNINGS`.
-The steps are noisy, one timestep and one noise a record, and that noise, not the rate, limits what a
-copy keeps. Measured on a pixel model of 8 x 8 digits, four draws of records, 64 exposures, loss on
-them as a share of what it was: .87 to .89 plainly, .79 to .84 with averaged weights, .91 to .97 with
-these at twice the rate, 1.07 to 1.24 at four times (three draws). By LoRA the rate does count: .86 to .88 plainly,
-.87 to .89 averaged, .83 to .84 at twice and .80 to .81 at four times the rate (two draws).
+The steps are noisy, one timestep and one noise a record, and that noise, not the rate, limits what
+a copy keeps. Measured on a pixel model of 8 x 8 digits, four draws of records, 64 exposures, loss
+on them as a share of what it was: .87 to .89 plainly, .79 to .84 with averaged weights, .91 to .97
+with these at twice the rate, 1.07 to 1.24 at four times (three draws). By LoRA the rate does
+count: .86 to .88 plainly, .87 to .89 averaged, .83 to .84 at twice and .80 to .81 at four times
+the rate (two draws).
 """
 
 from __future__ import annotations
