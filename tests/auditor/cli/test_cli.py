@@ -240,7 +240,7 @@ def test_a_preset_tells_its_choice_and_what_it_can_decide(good):
     good["extra"] = ("--preset", "standard", "--limit", "60", "--dry-run", "--json")
     found = json.loads(scan(good).stdout)
     assert found["attacks"][-2:] == ["clid", "extraction"]
-    assert "extraction.prompts=64" in found["options"]
+    assert "extraction.prompts=128" in found["options"]
     assert any("PASS takes 99 tried members" in line for line in found["reachable"])
     good["extra"] = ("--preset", "quick", "--attacks", "loss")
     both = scan(good)
