@@ -127,7 +127,7 @@ def attack(name: str) -> Attack:
         return _load(_entry_points()[name])
     if name in OTHERS:
         raise UsageError(f"'{name}' gives no score for membership; {HOW_ASKED[name]}")
-    raise UsageError(f"unknown attack '{name}'; {did_you_mean(name, names())}")
+    raise UsageError(f"unknown attack '{name}'; {did_you_mean(name, (*names(), *OTHERS))}")
 
 
 def all_attacks() -> tuple[Attack, ...]:

@@ -416,5 +416,7 @@ def test_what_gives_no_score_is_listed_with_its_kind():
     assert kinds["cdi"] == "dataset inference"
     with pytest.raises(UsageError, match="diffusion"):
         registry.attack("extraction")
+    with pytest.raises(UsageError, match="did you mean 'extraction'"):
+        registry.attack("extractoin")
     ids = [m.id for m in registry.manifests()]
     assert len(set(ids)) == len(ids)
