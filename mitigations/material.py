@@ -1,0 +1,112 @@
+"""What a mitigation is given, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attacks.manifest import Capabilities, DiffusionCapabilities
+from mitigations.manifest import Manifest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+    from torch import Tensor
+
+
+class EditableDiffusion(Protocol):
+    """A diffusion target whose network can be read, copied and changed.
+
+    Implemented by `auditor.targets.diffusion.DiffusionTarget`; tensors are on `device`.
+    """
+
+    capabilities: DiffusionCapabilities
+    device: Any
+    unet: Any
+    """The U-Net itself (a torch module of diffusers), without gradients."""
+    alphas_cumprod: NDArray[np.float64]
+    input_shape: tuple[int, int, int]
+
+    @property
+    def text_pipeline(self) -> Any:
+        """The pipeline that encodes prompts; None if the model takes no text."""
+
+    def with_unet(self, unet: Any) -> EditableDiffusion:
+        """A view of this target with another U-Net; everything else is shared."""
+
+    def prepare(self, images: Sequence[Image], crop: float = 1.0) -> Tensor:
+        """(n, c, h, w) clean inputs x_0 of RGB images."""
+
+    def embed(self, captions: Sequence[str]) -> Any:
+        """Conditioning of captions, to be indexed by `predict`; None if unconditional."""
+
+    def embed_nothing(self) -> Any:
+        """(1, ...) conditioning of the unconditional half of guidance; None without text."""
+
+    def native(self, inputs: Tensor, timesteps: Tensor, conditioning: Any) -> Tensor:
+        """(n, c, h, w) what the U-Net itself predicts, in float32, with its graph."""
+
+    def predict(self, inputs: Tensor, timesteps: Tensor, conditioning: Any) -> Tensor:
+        """(n, c, h, w) predicted noise eps in float32, without a graph."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Images with captions, prepared for a target."""
+
+    inputs: Tensor
+    """(n, c, h, w) clean inputs x_0: pixels in [-1, 1], or scaled latents."""
+    captions: tuple[str, ...]
+    """n captions; empty texts for a model that takes none."""
+    repeats: tuple[int, ...]
+    """How often each occurs in the data."""
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """All that a mitigation may use."""
+
+    target: EditableDiffusion
+    prompts: tuple[str, ...] = ()
+    reference: tuple[str, ...] = ()
+    members: Examples | None = None
+    nonmembers: Examples | None = None
+    seed: int = 0
+    batch_size: int = 32
+    on_progress: Callable[[str, int, int], None] = lambda title, done, total: None
+    """Told a title, the steps done and all steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a mitigation made of a target."""
+
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+    """Name of a U-Net parameter -> its new value; only what changed."""
+    filter: Mapping[str, Any] | None = None
+    """Settings of an inference filter, to be stored beside the model; None for other kinds."""
+    facts: Mapping[str, float | int | str] = field(default_factory=dict)
+    """What was found and done, in figures: for the record."""
+    notes: tuple[str, ...] = ()
+    """Sentences that a reader of the record must know."""
+
+
+class Mitigation(Protocol):
+    """What the module of a mitigation has."""
+
+    MANIFEST: Manifest
+    """The label."""
+
+    def default_config(self, capabilities: Capabilities) -> Any:
+        """The paper's defaults for this kind of target: a frozen dataclass."""
+
+    def applicable(self, capabilities: Capabilities) -> str | None:
+        """None if it can be applied to such a target, else the reason in words."""
+
+    def apply(self, material: Material, config: Any) -> Change:
+        """What to change; the target that was given is left as it is."""

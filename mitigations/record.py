@@ -1,0 +1,63 @@
+"""The record of a mitigation, `mitigation.json` beside the changed model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from attacks.errors import UsageError
+from mitigations.manifest import Guarantee
+
+FILE = "mitigation.json"
+"""Its name in the directory of the changed model."""
+
+
+class MitigationRecord(BaseModel):
+    """What was changed, with what, and what that does not promise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_: Literal["auditor-mitigation/1"] = "auditor-mitigation/1"
+    tool: str
+    """Version of this package."""
+    name: str
+    id: str
+    title: str
+    guarantee: Guarantee
+    references: tuple[str, ...]
+    limits: str
+    config: dict[str, Any]
+    """Every setting."""
+    seed: int
+    base: str
+    """Hash of the weights that were changed."""
+    given: dict[str, int]
+    """What it was given -> how many."""
+    changed: dict[str, tuple[int, int]]
+    """Parameter -> numbers changed, and numbers in it."""
+    filter: dict[str, Any] | None = None
+    """Settings of an inference filter; None for other kinds."""
+    facts: dict[str, float | int | str] = {}
+    notes: tuple[str, ...] = ()
+    seconds: float
+    earlier: tuple[MitigationRecord, ...] = ()
+    """Mitigations that the model already had."""
+
+
+def read_record(model: Path) -> MitigationRecord | None:
+    """The record beside a model; None if nothing was done to it.
+
+    Raises UsageError for a file that is none.
+    """
+    path = model / FILE
+    if not path.is_file():
+        return None
+    try:
+        return MitigationRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UsageError(
+            f"{FILE} beside the model is no mitigation record of this version "
+            f"({error.error_count()} problems); restore the file or apply the mitigation again"
+        ) from None
