@@ -19,6 +19,7 @@ from auditor.cli import (
     cache,
     canaries,
     compare,
+    deduplicate,
     demo,
     doctor,
     explain,
@@ -96,6 +97,7 @@ app.command("explain")(explain.explain)
 app.command("report")(report.report)
 app.command("compare", epilog=compare.EPILOG)(compare.compare)
 app.command("split")(split.split)
+app.command("deduplicate")(deduplicate.deduplicate)
 app.command("init")(init.init)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)

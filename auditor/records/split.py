@@ -158,8 +158,8 @@ def _write(result: HeldOut, parts: Sequence[Sequence[Row]], how: dict[str, float
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         staging.mkdir(mode=0o700)
-        _write_rows(staging / result.members.name, parts[0])
-        _write_rows(staging / result.nonmembers.name, parts[1])
+        write_rows(staging / result.members.name, parts[0])
+        write_rows(staging / result.nonmembers.name, parts[1])
         (staging / "split.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         for file in staging.iterdir():
             file.chmod(0o600)
@@ -170,7 +170,7 @@ def _write(result: HeldOut, parts: Sequence[Sequence[Row]], how: dict[str, float
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _write_rows(path: Path, rows: Sequence[Row]) -> None:
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Stream rows into one Parquet file. Raises DataError if shards have different columns."""
     import pyarrow as pa
     import pyarrow.parquet as pq
