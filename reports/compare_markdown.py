@@ -34,6 +34,10 @@ def render(record: CompareRecord) -> str:
     if record.accuracy:
         rows = [compare_text.accuracy_row(one) for one in record.accuracy]
         lines += _table("Accuracy", compare_text.ACCURACY, rows)
+    if record.quality is not None:
+        rows = [compare_text.quality_row(one) for one in record.quality.rows]
+        lines += _table("Quality of generated images", compare_text.QUALITY, rows)
+        lines += ["", escape(compare_text.quality_note(record.quality))]
     rules = [compare_text.verdict_row(record), *map(compare_text.rule_row, record.rules)]
     lines += _table("Verdicts", compare_text.RULES, rules)
     lines += _list("Notes", record.notes)

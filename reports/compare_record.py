@@ -138,6 +138,35 @@ class AccuracyChange(_Model):
     """On nonmembers: the use of the model. It does not enter the answer."""
 
 
+class QualityChange(_Model):
+    """One figure of the images that both models draw from the same captions and seeds."""
+
+    metric: str
+    before: Estimate
+    after: Estimate
+    difference: Estimate
+    """With its paired 95 % interval; FID has none."""
+    change: Change
+    """From the interval alone, uncorrected; it does not enter the answer."""
+    note: str
+
+
+class Quality(_Model):
+    """What the change costs: quality of generated images."""
+
+    features: str
+    """What pictures are compared by."""
+    limits: str
+    """What these features do not see."""
+    n_images: int
+    """Images drawn by each model."""
+    n_real: int
+    """Real pictures that they are compared with."""
+    steps: int
+    guidance: float
+    rows: tuple[QualityChange, ...]
+
+
 class RulePair(_Model):
     """One rule of the policies, side by side."""
 
@@ -184,6 +213,8 @@ class CompareRecord(_Model):
     after_alone: tuple[str, ...]
     extraction: ExtractionChange | None
     accuracy: tuple[AccuracyChange, ...]
+    quality: Quality | None = None
+    """Diffusion models, if both were given beside their audits."""
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     """What differs between the two audits beside the model."""

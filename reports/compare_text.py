@@ -7,6 +7,8 @@ from reports.compare_record import (
     AttackChange,
     CompareRecord,
     ExtractionChange,
+    Quality,
+    QualityChange,
     RulePair,
 )
 from reports.text import DASH, clean, decimal, number, p_value, rate, share
@@ -23,6 +25,7 @@ TOP = ("Attack", "Change", "Members before", "After", "Before alone", "After alo
        "Difference of shares", "95 % interval", "p, corrected")  # fmt: skip
 RULES = ("Rule", "Before", "After")
 ACCURACY = ("Accuracy on", "Change", "Before", "After", "Difference", "95 % interval")
+QUALITY = ("Metric", "Change", "Before", "After", "Difference", "95 % interval", "To be read with")
 EXTRACTION = ("Attack", "Change", "Records before", "After", "Before alone", "After alone",
               "Difference of shares", "95 % interval", "p, corrected")  # fmt: skip
 
@@ -110,6 +113,30 @@ def accuracy_row(one: AccuracyChange) -> tuple[str, ...]:
         share(one.after.value),
         signed_share(one.difference.value),
         share_limits(one.difference.low, one.difference.high),
+    )
+
+
+def quality_row(one: QualityChange) -> tuple[str, ...]:
+    """The cells of `QUALITY`."""
+    d = one.difference
+    return (
+        clean(one.metric, 60),
+        CHANGES[one.change],
+        *(DASH if e.value is None else f"{e.value:.4g}" for e in (one.before, one.after)),
+        DASH if d.value is None else f"{d.value:+.3g}",
+        DASH if d.low is None or d.high is None else f"{d.low:+.3g} to {d.high:+.3g}",
+        clean(one.note, 300),
+    )
+
+
+def quality_note(one: Quality) -> str:
+    """How the images were drawn and compared."""
+    return (
+        f"{number(one.n_images)} images of each model from the same captions and seeds "
+        f"({number(one.steps)} steps, guidance {number(one.guidance)}), beside "
+        f"{number(one.n_real)} real pictures. KID and FID: lower is better. Compared by "
+        f"{clean(one.features, 200)}. {clean(one.limits, 300)} It shows what a change costs and "
+        "does not enter the answer."
     )
 
 

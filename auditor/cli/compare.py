@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auditor.cli.console import Debug, plain, stdout
+from auditor.cli.console import Debug, plain, progress, stdout
 
 if TYPE_CHECKING:
     from auditor.compare import Comparison
@@ -25,7 +25,25 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(help="Directory for compare.json and the reports.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the test by exchange.")] = 0,
+    before_model: Annotated[
+        str | None, typer.Option(help="The first model, to measure quality too (diffusion).")
+    ] = None,
+    after_model: Annotated[str | None, typer.Option(help="The second model.")] = None,
+    real: Annotated[
+        Path | None, typer.Option(help="Real pictures with captions, to measure quality by.")
+    ] = None,
+    features: Annotated[
+        str | None, typer.Option(help="Of KID and FID: a TorchScript file or open_clip:MODEL.")
+    ] = None,
+    images: Annotated[int, typer.Option(help="Images that each model draws, at most.")] = 256,
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps of an image.")] = 25,
+    guidance: Annotated[float, typer.Option(help="Scale of the guidance.")] = 7.5,
+    config: Annotated[
+        Path | None, typer.Option(help="Column names, and `encoder` for agreement with captions.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    cache: Annotated[Path | None, typer.Option(help="Directory for drawn images.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
     exit_zero: Annotated[
         bool, typer.Option("--exit-zero", help="Exit 0 for every answer.")
     ] = False,
@@ -38,10 +56,38 @@ def compare(
 
     Example: auditor compare audits/before audits/after --out audits/change
     """
+    from attacks.errors import UsageError
     from auditor.compare import compare_audits
     from reports.compare_json import render
 
-    done = compare_audits(before, after, margin=margin, out=out, seed=seed)
+    quality = None
+    if before_model and after_model and real:
+        from auditor.compare.quality import QualityOptions
+
+        quality = QualityOptions(
+            before=before_model,
+            after=after_model,
+            real=real,
+            features=features,
+            config=config,
+            images=images,
+            steps=steps,
+            guidance=guidance,
+            device=device,
+            seed=seed,
+            cache=cache,
+        )
+    elif before_model or after_model or real or features:
+        raise UsageError(
+            "quality needs --before-model, --after-model and --real together; give all or none"
+        )
+    shown = progress(quiet=as_json)
+    try:
+        done = compare_audits(
+            before, after, margin=margin, out=out, seed=seed, quality=quality, progress=shown
+        )
+    finally:
+        shown.finish()
     if as_json:
         typer.echo(render(done.record), nl=False)
     else:
@@ -82,6 +128,12 @@ def _print(done: Comparison) -> None:
             f"  accuracy on {row.group}: {text.share(row.before.value)} -> "
             f"{text.share(row.after.value)}, difference "
             f"{text.share_limits(row.difference.low, row.difference.high)}"
+        )
+    for line in [] if record.quality is None else record.quality.rows:
+        cells = text.quality_row(line)
+        stdout.print(
+            f"  {plain(cells[0])}: {cells[2]} -> {cells[3]}, difference {cells[4]} "
+            f"({cells[5]}), {line.change}"
         )
     for note in record.notes:
         stdout.print(f"[dim]note:[/] {plain(note)}")

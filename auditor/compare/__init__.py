@@ -12,6 +12,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attacks.errors import UsageError
 from attacks.statistics.paired_top import SWAPS
@@ -19,7 +20,11 @@ from auditor import __version__
 from auditor.compare.answer import conclude, notes, warnings
 from auditor.compare.measure import ALPHA, Changes, is_valid_side, measure
 from auditor.compare.read import Audit, Paired, pair, read_audit
+from auditor.progress import Progress
 from reports import compare_record as schema
+
+if TYPE_CHECKING:
+    from auditor.compare.quality import QualityOptions
 
 __all__ = ["MARGIN", "Comparison", "compare_audits"]
 
@@ -44,6 +49,8 @@ def compare_audits(
     out: Path | None = None,
     seed: int = 0,
     swaps: int = SWAPS,
+    quality: QualityOptions | None = None,
+    progress: Progress | None = None,
 ) -> Comparison:
     """Compare two audits; the Python twin of `auditor compare`.
 
@@ -51,6 +58,7 @@ def compare_audits(
     margin: largest rise of an AUC that counts as no worse, in (0, 0.5).
     out: folder for compare.json, compare.md, compare.html and SHA256SUMS; None writes nothing.
     swaps: exchanges of the test on the members at the top.
+    quality: the two diffusion models and real pictures, to show what the change costs.
 
     Raises UsageError (and its kinds) for audits that cannot be read, contradict themselves or do
     not pair.
@@ -59,9 +67,14 @@ def compare_audits(
         raise UsageError(f"--margin must lie between 0 and 0.5, got {margin:g}")
     paired = pair(read_audit(Path(before), "BEFORE"), read_audit(Path(after), "AFTER"))
     changes = measure(paired, margin=margin, seed=seed, swaps=swaps)
+    measured = None
+    if quality is not None:
+        from auditor.compare.quality import measure_quality
+
+        measured = measure_quality(quality, progress or Progress())
     record = _assemble(
         paired, changes, _command(Path(before), Path(after), margin, seed), margin, swaps
-    )
+    ).model_copy(update={"quality": measured})
     if out is None:
         return Comparison(record, {})
     from auditor.compare.outputs import write_outputs

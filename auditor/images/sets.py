@@ -74,7 +74,7 @@ def read_sets(
     for name, side in sides.items():
         side.hash_rows(on_progress)
         own_limit = None if name == "training set" else limit
-        read[name] = _read(side, own_limit, seed, on_progress)
+        read[name] = read_sample(side, own_limit, seed, on_progress)
     training = read["training set"]
     groups, notes = _groups(training, options)
     notes = [f"{s.name}: {note}" for s in sides.values() for note in s.listing.notes] + notes
@@ -101,8 +101,8 @@ def read_sets(
     )
 
 
-def _read(side: Side, limit: int | None, seed: int, on_progress: Progress | None) -> Merged:
-    """Decode in the order of the sample until the limit or the end is reached."""
+def read_sample(side: Side, limit: int | None, seed: int, on_progress: Progress | None) -> Merged:
+    """At most `limit` distinct pictures at random: decoded in the order of the sample."""
     order, kept, pixels = side.sample_order(seed), [], set[str]()
     wanted = len(order) if limit is None else limit
     at = 0

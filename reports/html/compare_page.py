@@ -27,6 +27,9 @@ def render(record: CompareRecord) -> str:
         tops=[compare_text.top_row(one) for one in record.attacks],
         extraction=[] if extraction is None else [compare_text.extraction_row(extraction)],
         accuracy=[compare_text.accuracy_row(one) for one in record.accuracy],
+        quality=[]
+        if record.quality is None
+        else [compare_text.quality_row(one) for one in record.quality.rows],
         rules=[compare_text.verdict_row(record), *map(compare_text.rule_row, record.rules)],
         words=compare_text,
         wording=wording,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,13 +44,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 def scan_demo(demo: Demo, tmp_path_factory: pytest.TempPathFactory):
     """Scan a bundled model as the demo does, counting forward calls at its U-Net."""
     root = tmp_path_factory.mktemp("scans")
+    numbers = itertools.count()
 
     def scan(name: str, **changes) -> Scanned:
         options = ScanOptions(
             model=str(demo.models[name]),
             members=demo.records.members,
             nonmembers=demo.records.nonmembers,
-            out=root / name,
+            out=root / f"{name}-{next(numbers)}",
             cache=root / "cache",
             device="cpu",
             **changes,
