@@ -18,7 +18,10 @@ from mitigations.material import Mitigation
 GROUP = "auditor.mitigations"
 """Entry-point group of mitigations from other packages."""
 
-BUILT_IN: dict[str, str] = {}
+BUILT_IN: dict[str, str] = {
+    "delayed_guidance": "mitigations.delayed_guidance",
+    "opposite_guidance": "mitigations.opposite_guidance",
+}
 """Name on the command line -> module, in the order of their ids."""
 
 MEMBERS = ("MANIFEST", "default_config", "applicable", "apply")
