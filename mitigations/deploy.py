@@ -128,7 +128,7 @@ class _Predictor:
         import numpy as np
 
         self._pipeline, self._forward = pipeline, forward
-        self.unet = pipeline.unet
+        self.unet, self.tokenizer = pipeline.unet, pipeline.tokenizer
         self.alphas_cumprod = np.asarray(pipeline.scheduler.alphas_cumprod, dtype=np.float64)
         self.prediction_type = pipeline.scheduler.config.prediction_type
 

@@ -25,6 +25,10 @@ class Predictor(Protocol):
     alphas_cumprod: NDArray[np.float64]
     unet: Any
 
+    @property
+    def tokenizer(self) -> Any:
+        """What cuts prompts into tokens; None without text."""
+
     def embed(self, captions: Sequence[str]) -> Any:
         """Conditioning of captions; None if the model takes no text."""
 

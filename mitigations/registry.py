@@ -19,6 +19,10 @@ GROUP = "auditor.mitigations"
 """Entry-point group of mitigations from other packages."""
 
 BUILT_IN: dict[str, str] = {
+    "prompt_adjust": "mitigations.prompt_adjust",
+    "random_tokens": "mitigations.random_tokens",
+    "attention_rescale": "mitigations.attention_rescale",
+    "anti_memorization_guidance": "mitigations.anti_memorization_guidance",
     "delayed_guidance": "mitigations.delayed_guidance",
     "opposite_guidance": "mitigations.opposite_guidance",
 }

@@ -86,6 +86,11 @@ class DiffusionTarget:
         return self._text
 
     @property
+    def tokenizer(self) -> Any:
+        """What cuts prompts into tokens; None if the model takes no text."""
+        return self._text and (getattr(self._text, "tokenizer", None) or self._text.tokenizer_2)
+
+    @property
     def n_parameters(self) -> int:
         """Parameters of the U-Net."""
         return sum(p.numel() for p in self.unet.parameters())
