@@ -25,6 +25,7 @@ from auditor.cli import (
     explain,
     init,
     list_attacks,
+    mitigate,
     report,
     scan_data,
     scan_images,
@@ -96,6 +97,7 @@ app.command("list")(list_attacks.list_attacks)
 app.command("explain")(explain.explain)
 app.command("report")(report.report)
 app.command("compare", epilog=compare.EPILOG)(compare.compare)
+app.command("mitigate", epilog=EPILOG)(mitigate.mitigate)
 app.command("split")(split.split)
 app.command("deduplicate")(deduplicate.deduplicate)
 app.command("init")(init.init)
