@@ -100,6 +100,16 @@ class ClassifierDetails(_Model):
     """What a reader should know about the training of the shadow models."""
 
 
+class DeclaredMitigation(_Model):
+    """A mitigation that the model declares: then scores far below chance count as a leak."""
+
+    id: str
+    name: str
+    title: str
+    guarantee: str
+    """Kind of protection; an inference filter never changes what attacks on the weights see."""
+
+
 class Target(_Model):
     """What was audited; no path, only hashes."""
 
@@ -115,6 +125,8 @@ class Target(_Model):
     classifier: ClassifierDetails | None = None
     adapter: str | None = None
     reference: str | None = None
+    mitigations: tuple[DeclaredMitigation, ...] = ()
+    """What was done to the model, by the record beside it; the first one first."""
 
 
 class Data(_Model):

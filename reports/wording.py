@@ -5,7 +5,10 @@ The page makes no legal claim. It says what was run, what came out, and what was
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attacks.results import ControlResult, MembershipFinding, Outcome
+from reports.record import DeclaredMitigation
 
 NOT_ADVICE = "Evidence for a risk assessment, not legal advice."
 
@@ -125,3 +128,13 @@ def access_reach(finding: MembershipFinding, release: str) -> str:
 def control_question(control: ControlResult) -> str:
     """What a control asks, in one line."""
     return CONTROLS.get(control.name, "")
+
+
+def mitigated(mitigations: Sequence[DeclaredMitigation]) -> str:
+    """What a declared mitigation changes in the reading of an audit."""
+    text = "Scores far below chance count as a leak, since a mitigation can hide records by making "
+    text += "them look less familiar than strangers."
+    if any(one.guarantee == "inference filter" for one in mitigations):
+        text += " An inference filter acts on the images that were drawn here and on no other "
+        text += "score, and protects nothing once the weights are released."
+    return text

@@ -32,6 +32,14 @@ def print_summary(result: ScanResult, *, quiet: bool = False) -> None:
     stdout.print("\n[bold]Controls[/]")
     for control in record.controls:
         stdout.print(f"  {control.status.value:8} {plain(control.name)}: {plain(control.summary)}")
+    if record.target.mitigations:
+        from reports import wording
+
+        names = ", ".join(one.title for one in record.target.mitigations)
+        stdout.print(
+            f"\n[bold]Mitigations declared[/] {plain(names)}. "
+            f"{plain(wording.mitigated(record.target.mitigations))}"
+        )
     _print_named(result)
     _print_attributes(result)
     for skipped in record.inapplicable:

@@ -142,6 +142,12 @@ class DiffusionScan(PreparedScan):
                 is_text_conditional=capabilities.is_text_conditional,
             ),
             adapter=target.adapter,
+            mitigations=tuple(
+                schema.DeclaredMitigation(
+                    id=one.id, name=one.name, title=one.title, guarantee=one.guarantee.value
+                )
+                for one in (target.mitigation.chain if target.mitigation else ())
+            ),
             reference=self.reference_name,
         )
 
@@ -299,6 +305,8 @@ def prepare(options: ScanOptions, progress: Progress) -> DiffusionScan:
         )
     with timed(seconds, "load model"):
         target = _open(options, options.model, options.lora)
+        if target.mitigation is not None:
+            policy = policy.model_copy(update={"target_declares_mitigation": True})
         reference = _open(options, options.reference, None) if options.reference else None
     encoder = None
     if config.encoder is not None and target.capabilities.is_text_conditional:
