@@ -30,7 +30,7 @@ FRESH_SEED = 0x5EED
 
 
 class DiffusionTarget:
-    """A loaded pipeline: NoisePredictor and Trainable of `attacks.protocols`.
+    """A loaded pipeline: DifferentiablePredictor and Trainable of `attacks.protocols`.
 
     Predictions are plain conditional ones (guidance scale 1) in eval mode; latents are the mode
     of the autoencoder's posterior. Networks other than the U-Net run in float32.
@@ -151,7 +151,13 @@ class DiffusionTarget:
     ) -> Tensor:
         """(n, c, h, w) predicted noise eps in float32; one forward call per row."""
         with torch.no_grad():
-            output = self.native(inputs, timesteps, conditioning)
+            return self.predict_with_graph(inputs, timesteps, conditioning)
+
+    def predict_with_graph(
+        self, inputs: Tensor, timesteps: Tensor, conditioning: Conditioning | None
+    ) -> Tensor:
+        """As `predict`, with gradients to the conditioning where they are enabled."""
+        output = self.native(inputs, timesteps, conditioning)
         at = self.coefficients.at(timesteps)
         return to_epsilon(output, inputs, at, self.layout.prediction_type)
 

@@ -124,14 +124,18 @@ def generate(
     batch_size: int,
     watcher: Watcher | None = None,
     on_calls: Callable[[int], None] = lambda rows: None,
+    embeddings: Conditioning | None = None,
 ) -> NDArray[np.uint8]:
     """(n, height, width, channels) images of the draws, in their order.
 
     batch_size: rows of one forward call, guidance included; on_calls: told the rows of every call.
+    embeddings: a row for each draw, in place of its prompt's (diffusers: `prompt_embeds`).
     """
     images = [
         to_uint8(target.decode(clean))
-        for clean in _clean(target, draws, sampling, batch_size, watcher or Watcher(), on_calls)
+        for clean in _clean(
+            target, draws, sampling, batch_size, watcher or Watcher(), on_calls, None, embeddings
+        )
     ]
     return np.concatenate(images)
 
@@ -159,6 +163,7 @@ def _clean(
     watcher: Watcher,
     on_calls: Callable[[int], None],
     n_steps: int | None = None,
+    embeddings: Conditioning | None = None,
 ) -> Iterator[Tensor]:
     """Inputs of the draws after n_steps (clean ones after all), batch after batch."""
     if sampling.is_guided and not target.capabilities.is_text_conditional:
@@ -166,11 +171,12 @@ def _clean(
     rows = max(1, batch_size // (2 if sampling.is_guided else 1))
     texts = list(dict.fromkeys(draw.prompt for draw in draws))
     place = {text: i for i, text in enumerate(texts)}
-    embedded = target.embed(texts)
+    places = [place[draw.prompt] for draw in draws] if embeddings is None else range(len(draws))
+    embedded = target.embed(texts) if embeddings is None else embeddings
     empty = target.embed_nothing() if sampling.is_guided else None
     for start in range(0, len(draws), rows):
         part = draws[start : start + rows]
-        index = torch.tensor([place[d.prompt] for d in part], device=target.device)
+        index = torch.tensor(places[start : start + rows], device=target.device)
         batch = Batch(
             part,
             None if embedded is None else embedded.rows(index),
