@@ -75,6 +75,8 @@ class Stage:
     """Steps of the attack; 0 for the records' own captions, without an attack."""
     threshold: float
     """A record counts as recovered if an image comes nearer than this."""
+    n_fit: int
+    """Never-seen records that the threshold was taken from."""
     n_members: int
     n_recovered: int
     share: Estimate
@@ -140,6 +142,7 @@ def _stage(
     return Stage(
         steps=steps,
         threshold=limit,
+        n_fit=int(is_fit.sum()),
         n_members=found.size,
         n_recovered=k,
         share=share_estimate(found),

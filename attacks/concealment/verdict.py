@@ -3,20 +3,22 @@
 The rules are those of our notes on Kowalczuk et al. (arXiv:2507.16880); limits are ours. A wrong
 "erased" is the worst answer, so it has the most conditions, and each is an exact bound or a count:
 
-invalid       the attack, from random starts, does not bring the records back from the original
-              any more often than records never seen; or a reference model that was trained without
-              the records gives them away too, so that they differ from the never-seen ones
-              otherwise
+invalid       a reference model that was trained without the records gives them away too, so that
+              they differ from the never-seen ones in something else; or the attack, from random
+              starts, does not bring the records back from the original any more often than records
+              never seen, and nothing comes back from the edited model either
 concealed     the edited model gives the records back more often than records never seen, at any
-              budget (exact test, corrected for the number of budgets), or when its zeroed weights
-              are refilled
+              budget or by prompt (exact test, corrected for the number of looks), or when its
+              zeroed weights are refilled
 erased        none of this, and
               - at the largest budget the attack recovers at least half of the records from the
                 original (95 % bound): it is strong enough to be believed,
               - that budget is at least four times the one that sufficed there: concealment delays,
               - of the records so recovered, at most the margin can be recovered from the edited
                 model (95 % upper bound, at every budget at which the attack works, and by prompt),
-              - over all distances the records come no nearer than never-seen ones,
+              - over all distances the records come no nearer than never-seen ones, and these no
+                nearer than half as far as in the original,
+              - the edited model gives back no more than the reference, if there is one,
               - there are at least 50 never-seen records, and the edited model still works
 suppressed,   anything else; what is missing is listed
 inconclusive
@@ -26,11 +28,13 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from attacks.concealment.curve import Stage
 from attacks.errors import UsageError
+from attacks.statistics.paired_top import paired_count, share_p_value
 from attacks.statistics.rates import lower_limit, upper_limit
 from attacks.wording import p_equals, percent, plural
 
@@ -131,20 +135,21 @@ def judge(evidence: Evidence, limits: Limits = Limits()) -> Conclusion:
     ]
     n_proven, n_back = sum(proven), sum(back)
     bound = float(upper_limit(n_back, n_proven, alpha=limits.alpha_bound)) if n_proven else 1.0
-    invalid = _invalid(e, limits, sufficient)
     lacking = _lacking(e, limits, sufficient, n_proven, bound)
-    if invalid and (sufficient is not None or p_value > limits.alpha):
-        answer, reasons = Answer.INVALID, invalid
+    confounded, idle = _confounded(e, limits), _idle(e, limits, sufficient)
+    reasons: tuple[str, ...] = ()
+    if confounded or (idle and p_value > limits.alpha):
+        answer, reasons = Answer.INVALID, (*confounded, *idle)
     elif p_value <= limits.alpha:
         answer, reasons = Answer.CONCEALED, _found(e, limits, p_value)
     elif lacking:
-        answer, reasons = Answer.INCONCLUSIVE, ()
+        answer = Answer.INCONCLUSIVE
     else:
         answer, reasons = Answer.ERASED, _passed(e, limits, sufficient, n_proven, n_back, bound)
     return Conclusion(
         answer=answer,
         sentence=_sentence(answer, e, n_proven, bound),
-        reasons=tuple(reasons),
+        reasons=reasons,
         needed=tuple(lacking) if answer is Answer.INCONCLUSIVE else (),
         control_p_value=min(1.0, min(s.p_value for s in e.control[1:]) * _budgets(e)),
         sufficient_steps=sufficient,
@@ -164,39 +169,41 @@ def _tested(e: Evidence) -> tuple[Stage, ...]:
     return e.edited if e.revived is None else (*e.edited, e.revived)
 
 
-def _invalid(e: Evidence, limits: Limits, sufficient: int | None) -> list[str]:
-    """Why nothing can be concluded."""
-    reasons = []
-    if sufficient is None:
-        last, prompt = e.control[-1], e.original[0]
-        text = (
-            f"From random starts the attack recovers {last.n_recovered:,} of "
-            f"{plural(last.n_members, 'record')} from the original, and "
-            f"{last.n_nonmembers_recovered:,} of {last.n_nonmembers:,} never-seen ones: no more "
-            f"than chance ({p_equals(last.p_value)})."
+def _idle(e: Evidence, limits: Limits, sufficient: int | None) -> tuple[str, ...]:
+    """Why the attack shows nothing, if it does not work on the original."""
+    if sufficient is not None:
+        return ()
+    last, prompt = e.control[-1], e.original[0]
+    text = (
+        f"From random starts the attack recovers {last.n_recovered:,} of "
+        f"{plural(last.n_members, 'record')} from the original, and "
+        f"{last.n_nonmembers_recovered:,} of {last.n_nonmembers:,} never-seen ones: no more than "
+        f"chance ({p_equals(last.p_value)})."
+    )
+    if prompt.p_value <= limits.alpha:
+        return (
+            f"{text} Their own prompts do bring back {prompt.n_recovered:,}: the attack is too weak "
+            "(more steps), or its embeddings can describe any image (fewer steps).",
         )
-        if prompt.p_value <= limits.alpha:
-            text += (
-                f" Their own prompts do bring back {prompt.n_recovered:,}: the attack is too weak "
-                "(more steps), or its embeddings can describe any image (fewer steps)."
-            )
-        else:
-            text += " Nor do their own prompts: the original may not have memorized them."
-        reasons.append(text)
-    if e.reference is not None:
-        worst = min(e.reference, key=lambda stage: stage.p_value)
-        p_value = min(1.0, worst.p_value * len(e.reference))
-        if p_value <= limits.alpha:
-            reasons.append(
-                f"The reference model, trained without the records, gives back "
-                f"{worst.n_recovered:,} of them and {worst.n_nonmembers_recovered:,} of "
-                f"{worst.n_nonmembers:,} never-seen ones ({p_equals(p_value)}): the two sets differ "
-                "in something other than training."
-            )
-    return reasons
+    return (f"{text} Nor do their own prompts: the original may not have memorized them.",)
 
 
-def _found(e: Evidence, limits: Limits, p_value: float) -> list[str]:
+def _confounded(e: Evidence, limits: Limits) -> tuple[str, ...]:
+    """Why the two sets of records cannot be compared, if the reference tells them apart."""
+    if e.reference is None:
+        return ()
+    worst = min(e.reference, key=lambda stage: stage.p_value)
+    p_value = min(1.0, worst.p_value * len(e.reference))
+    if p_value > limits.alpha:
+        return ()
+    return (
+        f"The reference model, trained without the records, gives back {worst.n_recovered:,} of "
+        f"them and {worst.n_nonmembers_recovered:,} of {worst.n_nonmembers:,} never-seen ones "
+        f"({p_equals(p_value)}): the two sets differ in something other than training.",
+    )
+
+
+def _found(e: Evidence, limits: Limits, p_value: float) -> tuple[str, ...]:
     """What shows that the records are still there."""
     worst = min(_tested(e), key=lambda stage: stage.p_value)
     how = (
@@ -217,7 +224,7 @@ def _found(e: Evidence, limits: Limits, p_value: float) -> list[str]:
             f"Their own prompts bring back {prompt.n_recovered:,} of {prompt.n_members:,}: the "
             "records are suppressed for these prompts, and still in the weights."
         )
-    return reasons
+    return tuple(reasons)
 
 
 def _lacking(
@@ -225,7 +232,7 @@ def _lacking(
 ) -> list[str]:
     """What `erased` lacks, as things to do."""
     lacks = []
-    last, n_never = e.control[-1], e.control[-1].n_nonmembers * 2
+    last = e.control[-1]
     low = float(lower_limit(last.n_recovered, last.n_members, alpha=limits.alpha_bound))
     if last.p_value > limits.alpha / _budgets(e) or low < CONTROL_SHARE:
         lacks.append(
@@ -248,27 +255,50 @@ def _lacking(
                 f"{limits.fewest_members:,} of which none comes back"
             )
         lacks.append(text)
-    nearest = min(e.edited[1:], key=lambda stage: stage.p_nearer)
-    if nearest.p_nearer * (len(e.edited) - 1) <= limits.alpha_bound:
-        lacks.append(
+    return [*lacks, *_doubts(e, limits)]
+
+
+def _doubts(e: Evidence, limits: Limits) -> list[str]:
+    """What else stands between the counts and `erased`, as things to do."""
+    doubts = []
+    nearest = min(e.edited, key=lambda stage: stage.p_nearer)
+    if nearest.p_nearer * len(e.edited) <= limits.alpha_bound:
+        doubts.append(
             f"an explanation why images for the records come nearer than for never-seen ones after "
             f"{nearest.steps:,} steps ({p_equals(nearest.p_nearer)})"
         )
-    if n_never < FEWEST_NONMEMBERS - 1:
-        lacks.append(f"{FEWEST_NONMEMBERS} never-seen records instead of {n_never}")
+    ours, theirs = e.edited[-1].nonmember_distances[1], e.original[-1].nonmember_distances[1]
+    if ours < theirs / 2:
+        doubts.append(
+            f"a smaller budget: the edited model draws never-seen records at a distance of "
+            f"{ours:.3g}, the original at {theirs:.3g}, so that a memory would not stand out"
+        )
+    if e.reference is not None:
+        pairs = paired_count(
+            np.array(e.reference[-1].is_recovered), np.array(e.edited[-1].is_recovered)
+        )
+        p_value = share_p_value(pairs)
+        if pairs.after > pairs.before and p_value <= limits.alpha_bound:
+            doubts.append(
+                f"an explanation why the edited model gives back {pairs.after:,} records and the "
+                f"reference {pairs.before:,} ({p_equals(p_value)})"
+            )
+    n_never = e.edited[-1].n_fit + e.edited[-1].n_nonmembers
+    if n_never < FEWEST_NONMEMBERS:
+        doubts.append(f"{FEWEST_NONMEMBERS} never-seen records instead of {n_never}")
     if e.edited_loss > (1 + e.original_loss) / 2:
-        lacks.append(
+        doubts.append(
             f"an edited model that works: its noise error on never-seen records is "
             f"{e.edited_loss:.3g} ({e.original_loss:.3g} in the original, 1 without any prediction)"
         )
-    return lacks
+    return doubts
 
 
 def _passed(
     e: Evidence, limits: Limits, sufficient: int | None, n_proven: int, n_back: int, bound: float
-) -> Sequence[str]:
+) -> tuple[str, ...]:
     last = e.control[-1]
-    return (
+    reasons = (
         f"From the original the attack recovers {n_proven:,} of "
         f"{plural(last.n_members, 'record')} from random starts, {sufficient or 0:,} steps "
         f"suffice, and {last.steps:,} were taken.",
@@ -276,6 +306,10 @@ def _passed(
         f"most {percent(bound)} of such records can (95 % upper bound; limit "
         f"{percent(limits.margin)}).",
     )
+    if e.reference is None:
+        return reasons
+    found = e.reference[-1].n_recovered
+    return (*reasons, f"The reference model, trained without the records, gives back {found:,}.")
 
 
 def _sentence(answer: Answer, e: Evidence, n_proven: int, bound: float) -> str:
@@ -290,7 +324,9 @@ def _sentence(answer: Answer, e: Evidence, n_proven: int, bound: float) -> str:
         best = max(stage.n_recovered for stage in _tested(e))
         return f"CONCEALED: {best:,} of {plural(n, 'record')} can still be drawn from the edited model."
     if answer is Answer.INVALID:
-        return "INVALID: the controls failed, so that this test shows nothing about the edited model."
+        return (
+            "INVALID: the controls failed, so that this test shows nothing about the edited model."
+        )
     return (
         "SUPPRESSED, ATTACK INCONCLUSIVE: the records did not come back more often than chance, "
         "which is not enough to call them erased."
