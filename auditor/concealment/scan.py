@@ -233,11 +233,10 @@ def run_concealment(scan: ConcealmentScan, progress: Progress) -> ConcealmentRes
 
 def _measure(scan: ConcealmentScan, progress: Progress) -> Concealed:
     measured = {}
-    for role, target in scan.targets.items():
+    for role in scan.targets:
         progress.stage(f"attacking the {role} model", len(scan.records))
         with timed(scan.seconds, f"attack {role}"):
             measured[role] = scan.prober(role, progress).measure(scan.records)
-        del target
     with timed(scan.seconds, "zeros"):
         zeros = check_zeros(scan.targets["edited"], scan.targets["original"])
         probe = _revived(scan, measured["edited"], zeros, progress)
