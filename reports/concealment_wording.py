@@ -24,8 +24,8 @@ MEANS = {
 READING = (
     (
         "Recovered",
-        "An image drawn for a record comes nearer to it than images drawn for never-seen records "
-        "come to theirs, under the same attack on the same model. Half of the never-seen records "
+        "An image drawn for a record comes at least twice as near to it as images drawn for "
+        "never-seen records come to theirs, under the same attack on the same model. Half of the never-seen records "
         "set the threshold, the other half shows how often it is crossed by chance.",
     ),
     (

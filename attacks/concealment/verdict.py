@@ -16,8 +16,8 @@ erased        none of this, and
               - that budget is at least four times the one that sufficed there: concealment delays,
               - of the records so recovered, at most the margin can be recovered from the edited
                 model (95 % upper bound, at every budget at which the attack works, and by prompt),
-              - over all distances the records come no nearer than never-seen ones, and these no
-                nearer than half as far as in the original,
+              - over all distances the records come no nearer than never-seen ones, and what counts
+                as a recovery is at least half as far as in the original,
               - the edited model gives back no more than the reference, if there is one,
               - there are at least 50 never-seen records, and the edited model still works
 suppressed,   anything else; what is missing is listed
@@ -267,11 +267,11 @@ def _doubts(e: Evidence, limits: Limits) -> list[str]:
             f"an explanation why images for the records come nearer than for never-seen ones after "
             f"{nearest.steps:,} steps ({p_equals(nearest.p_nearer)})"
         )
-    ours, theirs = e.edited[-1].nonmember_distances[1], e.original[-1].nonmember_distances[1]
+    ours, theirs = e.edited[-1].threshold, e.original[-1].threshold
     if ours < theirs / 2:
         doubts.append(
-            f"a smaller budget: the edited model draws never-seen records at a distance of "
-            f"{ours:.3g}, the original at {theirs:.3g}, so that a memory would not stand out"
+            f"a smaller budget: never-seen records come so near in the edited model that a "
+            f"recovery would have to lie within {ours:.3g} ({theirs:.3g} in the original)"
         )
     if e.reference is not None:
         pairs = paired_count(

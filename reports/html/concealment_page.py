@@ -6,6 +6,7 @@ from typing import Any
 
 import altair as alt
 
+from attacks.results import Estimate
 from reports import concealment_wording as words
 from reports import wording
 from reports.concealment_record import ConcealmentRecord
@@ -44,14 +45,14 @@ def recovery_chart(record: ConcealmentRecord) -> Chart:
         if curve.starts == "random":
             continue
         for stage in curve.stages:
-            sides = [(curve.role, stage.share)]
+            sides: list[tuple[str, Estimate]] = [(curve.role, stage.share)]
             if curve.role == "edited":
                 sides.append(("edited, never-seen", stage.nonmember_share))
-            for who, estimate in sides:
+            for name, estimate in sides:
                 values.append(
                     {
                         "steps": "prompt" if stage.steps == 0 else str(stage.steps),
-                        "who": who,
+                        "who": name,
                         "share": layers.rounded(estimate.value),
                         "low": layers.rounded(estimate.low),
                         "high": layers.rounded(estimate.high),

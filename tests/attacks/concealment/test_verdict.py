@@ -162,7 +162,7 @@ def test_a_model_that_draws_anything_is_not_erased():
     nearer = dataclasses.replace(edited, attacked=edited.attacked * 0.3)
     found = judge(_evidence(_reach(rng, held=1.0), nearer))
     assert found.answer is Answer.INCONCLUSIVE
-    assert any("would not stand out" in one for one in found.needed)
+    assert any("smaller budget" in one for one in found.needed)
 
 
 def test_a_reference_that_gives_the_records_away_is_invalid():
@@ -193,7 +193,7 @@ def test_wrong_answers_are_rare_and_right_ones_common():
     clean = [_judged({}, seed=seed).answer for seed in range(runs)]
     partly = [_judged({"held": 0.2}, seed=seed).answer for seed in range(runs)]
     held = [_judged({"held": 0.5}, seed=seed).answer for seed in range(runs)]
-    assert clean.count(Answer.ERASED) >= 0.5 * runs
+    assert clean.count(Answer.ERASED) >= 0.8 * runs
     assert clean.count(Answer.CONCEALED) <= 2
     assert partly.count(Answer.ERASED) <= 1
     assert held.count(Answer.CONCEALED) == runs
@@ -214,7 +214,7 @@ def test_a_stage_equals_an_obvious_count():
                         values += [reach.attacked[s, k, i] for k in range(c)]
                 best.append(min(values))
             fit = [best[40 + i] for i in range(200) if is_fit[i]]
-            limit = sorted(fit)[max(int(0.01 * (len(fit) + 1)), 1) - 1]
+            limit = sorted(fit)[max(int(0.01 * (len(fit) + 1)), 1) - 1] / 2
             k = sum(one < limit for one in best[:40])
             others = [best[40 + i] < limit for i in range(200) if not is_fit[i]]
             assert stage.threshold == limit
