@@ -27,8 +27,8 @@ class Edits:
 
     def of(self, name: str, **changes) -> ConcealmentOptions:
         """Options for one of the edited models."""
-        out = self.options.out.parent / name
-        return replace(self.options, model=str(self.models[name]), out=out, **changes)
+        changes.setdefault("out", self.options.out.parent / name)
+        return replace(self.options, model=str(self.models[name]), **changes)
 
 
 @pytest.fixture(scope="session")
