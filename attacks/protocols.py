@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,26 @@ class NoisePredictor(Protocol):
         clean: (c, h, w); noises: (t, c, h, w), one for each of the (t,) timesteps; each: average
         the norms of one gradient a timestep; otherwise take the norms of their mean.
         """
+
+
+class FreeConditioning(Protocol):
+    """Conditioning of n texts, the embeddings of which can be replaced."""
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The embeddings, n rows each; what a search may change."""
+
+    def replaced(self, tensors: Sequence[Tensor]) -> Self:
+        """The same with other embeddings; gradients flow back to them."""
+
+    def rows(self, index: Tensor) -> Self:
+        """The conditioning of the texts at these positions, repeats allowed."""
+
+
+class DifferentiablePredictor(NoisePredictor, Protocol):
+    """A noise predictor that tells how its answer depends on the conditioning."""
+
+    def noise(self, inputs: Tensor, timesteps: Tensor, conditioning: Any) -> Tensor:
+        """As `predict`; gradients flow to the conditioning. Weights are not to be changed."""
 
 
 class Tuning(NamedTuple):

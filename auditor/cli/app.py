@@ -27,6 +27,7 @@ from auditor.cli import (
     list_attacks,
     mitigate,
     report,
+    scan_concealment,
     scan_data,
     scan_images,
     scan_method,
@@ -92,6 +93,7 @@ scan_app.command("data", epilog=EPILOG)(scan_data.scan_data)
 scan_app.command("images", epilog=EPILOG)(scan_images.scan_images)
 scan_app.command("method", epilog=EPILOG)(scan_method.scan_method)
 scan_app.command("prompts", epilog=EPILOG)(scan_prompts.scan_prompts)
+scan_app.command("concealment", epilog=EPILOG)(scan_concealment.scan_concealment)
 app.add_typer(scan_app, name="scan")
 app.command("list")(list_attacks.list_attacks)
 app.command("explain")(explain.explain)

@@ -41,6 +41,15 @@ class Conditioning:
             both(self.time_ids, other.time_ids),
         )
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The embeddings: hidden states, and pooled ones where there are any."""
+        return (self.hidden,) if self.pooled is None else (self.hidden, self.pooled)
+
+    def replaced(self, tensors: Sequence[Tensor]) -> Conditioning:
+        """The same with other embeddings, in the order of `tensors`."""
+        hidden, *rest = tensors
+        return Conditioning(hidden, rest[0] if rest else None, self.time_ids)
+
     def arguments(self, dtype: torch.dtype) -> dict[str, Any]:
         """Keyword arguments for a U-Net's forward."""
         given: dict[str, Any] = {"encoder_hidden_states": self.hidden.to(dtype)}

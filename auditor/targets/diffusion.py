@@ -32,7 +32,7 @@ FRESH_SEED = 0x5EED
 
 
 class DiffusionTarget:
-    """A loaded pipeline: NoisePredictor and Trainable of `attacks.protocols`.
+    """A loaded pipeline: DifferentiablePredictor and Trainable of `attacks.protocols`.
 
     Predictions are plain conditional ones (guidance scale 1) in eval mode; latents are the mode
     of the autoencoder's posterior. Networks other than the U-Net run in float32.

@@ -129,17 +129,23 @@ def generate(
     watcher: Watcher | None = None,
     guide: Filter | None = None,
     on_calls: Callable[[int], None] = lambda rows: None,
+    embeddings: Conditioning | None = None,
 ) -> NDArray[np.uint8]:
     """(n, height, width, channels) images of the draws, in their order.
 
     batch_size: rows of one forward call, guidance included; guide: an inference filter, by default
     the one that the target carries (`PLAIN` for none); on_calls: told the rows of every call.
+    embeddings: a row for each draw, in place of its prompt's (diffusers: `prompt_embeds`); whoever
+    has these has the weights, and no filter of the target acts.
     """
-    acting = guide or target.filter or PLAIN
+    carried = target.filter if embeddings is None else None
+    acting = guide or carried or PLAIN
     watching = watcher or Watcher()
     images = [
         to_uint8(target.decode(clean))
-        for clean in _clean(target, draws, sampling, batch_size, watching, acting, on_calls)
+        for clean in _clean(
+            target, draws, sampling, batch_size, watching, acting, on_calls, None, embeddings
+        )
     ]
     return np.concatenate(images)
 
@@ -171,6 +177,7 @@ def _clean(
     guide: Filter,
     on_calls: Callable[[int], None],
     n_steps: int | None = None,
+    embeddings: Conditioning | None = None,
 ) -> Iterator[Tensor]:
     """Inputs of the draws after n_steps (clean ones after all), batch after batch."""
     if sampling.is_guided and not target.capabilities.is_text_conditional:
@@ -179,12 +186,13 @@ def _clean(
     prompts = [guide.prompt(draw.prompt, draw.seed) for draw in draws]
     texts = list(dict.fromkeys(prompts))
     place = {text: i for i, text in enumerate(texts)}
-    embedded = target.embed(texts)
+    places = [place[prompt] for prompt in prompts] if embeddings is None else range(len(draws))
+    embedded = target.embed(texts) if embeddings is None else embeddings
     empty = target.embed_nothing() if sampling.is_guided else None
     for start in range(0, len(draws), rows):
         part = draws[start : start + rows]
         own = prompts[start : start + rows]
-        index = torch.tensor([place[prompt] for prompt in own], device=target.device)
+        index = torch.tensor(places[start : start + rows], device=target.device)
         batch = Batch(
             part,
             None if embedded is None else embedded.rows(index),

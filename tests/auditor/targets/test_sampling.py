@@ -134,3 +134,40 @@ def test_wrong_settings_are_refused(pixel_pipeline):
     target = open_target(str(pixel_pipeline), device="cpu")
     with pytest.raises(UsageError, match="guidance"):
         generate(target, [Draw("", 0)], Sampling(2, 2.0), batch_size=1)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 7.5])
+def test_embeddings_in_place_of_prompts_are_those_of_a_stock_pipeline(
+    text_target, text_pipeline, guidance
+):
+    generator = torch.Generator().manual_seed(0)
+    like = text_target.embed(["", ""])
+    free = like.replaced([torch.randn(like.hidden.shape, generator=generator)])
+    found = generate(
+        text_target,
+        [Draw("", 3), Draw("", 4)],
+        Sampling(5, guidance),
+        batch_size=2,
+        embeddings=free,
+    )
+    pipeline = StableDiffusionPipeline.from_pretrained(text_pipeline, safety_checker=None)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    for i, seed in enumerate((3, 4)):
+        stock = pipeline(
+            prompt_embeds=free.hidden[i : i + 1],
+            negative_prompt_embeds=text_target.embed_nothing().hidden,
+            num_inference_steps=5,
+            guidance_scale=guidance,
+            generator=torch.Generator("cpu").manual_seed(seed),
+            output_type="np",
+        ).images[0]
+        np.testing.assert_allclose(found[i] / 255, stock, atol=2 / 255)
+
+
+def test_the_embeddings_of_the_prompts_draw_what_the_prompts_draw(text_target):
+    draws = [Draw("a digit seven", 3), Draw("a digit two", 4), Draw("a digit seven", 5)]
+    embedded = text_target.embed([draw.prompt for draw in draws])
+    by_prompt = generate(text_target, draws, Sampling(4, 2.0), batch_size=4)
+    by_embedding = generate(text_target, draws, Sampling(4, 2.0), batch_size=4, embeddings=embedded)
+    assert np.array_equal(by_prompt, by_embedding)

@@ -1,0 +1,1 @@
+"""Are records erased from an edited model, or only concealed? The concealment test, driven."""
