@@ -24,6 +24,7 @@ from auditor.cli import (
     explain,
     init,
     list_attacks,
+    probe,
     report,
     scan_data,
     scan_images,
@@ -93,6 +94,7 @@ scan_app.command("prompts", epilog=EPILOG)(scan_prompts.scan_prompts)
 app.add_typer(scan_app, name="scan")
 app.command("list")(list_attacks.list_attacks)
 app.command("explain")(explain.explain)
+app.command("probe")(probe.probe)
 app.command("report")(report.report)
 app.command("compare", epilog=compare.EPILOG)(compare.compare)
 app.command("split")(split.split)
