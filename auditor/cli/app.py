@@ -26,6 +26,7 @@ from auditor.cli import (
     init,
     list_attacks,
     mitigate,
+    probe,
     report,
     scan_concealment,
     scan_data,
@@ -97,6 +98,7 @@ scan_app.command("concealment", epilog=EPILOG)(scan_concealment.scan_concealment
 app.add_typer(scan_app, name="scan")
 app.command("list")(list_attacks.list_attacks)
 app.command("explain")(explain.explain)
+app.command("probe")(probe.probe)
 app.command("report")(report.report)
 app.command("compare", epilog=compare.EPILOG)(compare.compare)
 app.command("mitigate", epilog=EPILOG)(mitigate.mitigate)

@@ -1,0 +1,1 @@
+"""Probing a model: which weights react to memorized prompts, and to them alone?"""
