@@ -48,9 +48,9 @@ class Manifest:
     """True when it is fitted on the calibration part of the records."""
     higher_is_member: bool = True
     """Always true: a higher score means more likely a member."""
-    kind: Literal["membership", "attribute", "dataset inference", "extraction", "detection"] = (
-        "membership"
-    )
+    kind: Literal[
+        "membership", "attribute", "dataset inference", "extraction", "detection", "probing"
+    ] = "membership"
     """Kind of finding; only `membership` gives a score for every record."""
 
 

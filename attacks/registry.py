@@ -22,6 +22,7 @@ from attacks.detection.registry import DETECTORS, detector
 from attacks.errors import UsageError, did_you_mean
 from attacks.manifest import Capabilities, DiffusionCapabilities, Manifest, Tier
 from attacks.observations import Calibration, Observations, Request, StepError, StepResidual
+from attacks.probing.registry import PROBES, probe
 
 GROUP = "auditor.attacks"
 """Entry-point group of attacks from other packages."""
@@ -140,7 +141,8 @@ def manifests() -> tuple[Manifest, ...]:
     """The labels of everything that can be run, what gives no membership score last."""
     found = [module.MANIFEST for module in all_attacks()]
     detectors = [detector(name).MANIFEST for name in DETECTORS]
-    return (*found, *(other_attack(name).MANIFEST for name in OTHERS), *detectors)
+    others = [other_attack(name).MANIFEST for name in OTHERS]
+    return (*found, *others, *detectors, *(probe(name).MANIFEST for name in PROBES))
 
 
 def other_attack(name: str) -> Any:

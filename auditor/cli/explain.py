@@ -24,10 +24,12 @@ def explain(
     from attacks.detection.registry import DETECTORS, detector
     from attacks.manifest import Capabilities, ClassifierCapabilities, DiffusionCapabilities
     from attacks.observations import calls_per_record
+    from attacks.probing.registry import PROBES, probe
     from attacks.registry import OTHERS, all_attacks, attack, other_attack
 
     others = {other: other_attack(other) for other in OTHERS}
     others |= {name: detector(name) for name in DETECTORS}
+    others |= {name: probe(name) for name in PROBES}
     if (change := _mitigation(name)) is not None:
         _explain_mitigation(change)
         return
@@ -42,8 +44,9 @@ def explain(
         "classifier": (ClassifierCapabilities("classifier", "", 2), "a classifier of table rows"),
     }
     capabilities, kind = usual[m.family]
-    if m.kind == "detection":
-        _explain_detector(found)
+    if m.kind in ("detection", "probing"):
+        where = "scan prompts" if m.kind == "detection" else "probe"
+        _explain_label(found, f"in `auditor {where}`")
         return
     config = found.default_config(capabilities)
     stdout.print(f"[bold]{m.id} {m.name}[/]: {m.title}\n")
@@ -67,15 +70,15 @@ def explain(
         stdout.print(f"  {setting.name} = {plain(getattr(config, setting.name))}")
 
 
-def _explain_detector(found: Any) -> None:
-    """A detector of memorized prompts: `auditor scan prompts` runs it, without settings."""
+def _explain_label(found: Any, runs: str) -> None:
+    """A detector of memorized prompts, or a probe: a verb of its own runs it."""
     m = found.MANIFEST
     stdout.print(f"[bold]{m.id} {m.name}[/]: {m.title}\n")
     stdout.print(plain(inspect.cleandoc(found.__doc__ or "")))
     stdout.print(f"\n[bold]Goal[/]      {m.goal}")
     stdout.print(f"[bold]Access[/]    {m.access.value}")
     stdout.print(f"[bold]Sources[/]   {', '.join(m.references)}")
-    stdout.print("[bold]Runs[/]      in `auditor scan prompts`")
+    stdout.print(f"[bold]Runs[/]      {runs}")
 
 
 def _mitigation(name: str) -> Any:

@@ -9,7 +9,11 @@ from rich.table import Table
 
 from auditor.cli.console import Debug, plain, stdout
 
-OTHERWISE = {"attribute": "with --sensitive", "detection": "in scan prompts"}
+OTHERWISE = {
+    "attribute": "with --sensitive",
+    "detection": "in scan prompts",
+    "probing": "in probe",
+}
 """How kinds of attack run that `--attacks` does not name."""
 
 
