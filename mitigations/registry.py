@@ -19,6 +19,7 @@ GROUP = "auditor.mitigations"
 """Entry-point group of mitigations from other packages."""
 
 BUILT_IN: dict[str, str] = {
+    "prune": "mitigations.prune",
     "prompt_adjust": "mitigations.prompt_adjust",
     "random_tokens": "mitigations.random_tokens",
     "attention_rescale": "mitigations.attention_rescale",
