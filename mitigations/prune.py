@@ -1,22 +1,23 @@
-"""Subspace pruning: the weights that memorized prompts use most become zero, for good.
+"""Subspace pruning: zero the weights that memorized prompts use more than a reference.
 
-Idea: masks of the second linear layer of every feed-forward block, found by contrasting memorized
-    prompts with the empty one (probe `wanda`), are applied to the weights once.
+Idea: `auditor probe` marks weights of the second linear layer of every feed-forward block that are
+    among the highest of their row under memorized prompts and more active than under the reference;
+    they are set to zero, once and for all. Sampling is unchanged.
 Citation: Chavhan et al., "Memorized Images in Diffusion Models share a Subspace that can be Located
-    and Deleted", arXiv:2406.18566; scores of Sun et al., arXiv:2306.11695.
-Masks: those of --masks, or found here from --prompts against --reference or, without it, the empty
-    prompt. Steps whose masks are joined: the first ones of 50 with guidance 7.5 and one seed.
-Control: `control=random` zeroes as many weights in every row, at random places. A pruning that does
-    no better than this control has located nothing.
-Check: `masked_steps` applies the masks step by step through hooks instead; with one mask for all
-    steps it draws the images of the pruned model.
-Limits: suppressed for the audited prompts is not erased: other embeddings can bring the images
-    back; and the zeros show where the mask was.
+    and Deleted", arXiv:2406.18566; ConceptPrune, arXiv:2405.19237.
+Masks: those of --masks, or found here, from --prompts against --reference or, without it, against
+    the empty prompt, over the first steps of a guided drawing of one seed.
+Ours: the masks `consensus` and `mem_minus_non`, and the control that zeroes as many weights of
+    every row at random (`control=random`): what a mask does beyond it is what it has found.
+Cost: none when images are drawn.
+Limits: what the audited prompts no longer draw may still be there. An attack on the prompt's
+    embedding brings most of it back (Kowalczuk et al., arXiv:2507.16880), and the places of the
+    zeros say what was pruned (Zhang et al., arXiv:2603.06640).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,36 +27,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.errors import UsageError
-from attacks.manifest import Capabilities
-from mitigations._transition import needs_guidance
+from attacks.manifest import Capabilities, DiffusionCapabilities
+from attacks.probing.masks import Bools, Masks
+from attacks.probing.overlap import random_like
 from mitigations.manifest import Guarantee, Manifest, Need
 from mitigations.material import Change, Material
 
 if TYPE_CHECKING:
-    from attacks.probing.masks import Bools
+    from torch import Tensor
 
 FILE = "masks.safetensors"
-"""Name of the masks in what `auditor probe` writes."""
+"""Where the directory of a probe has its masks."""
 MANIFEST = Manifest(
-    id="MIT001",
+    id="MIT009",
     name="prune",
     title="Subspace pruning",
     guarantee=Guarantee.WEIGHT_EDIT,
-    references=("arXiv:2406.18566", "arXiv:2306.11695"),
+    references=("arXiv:2406.18566", "arXiv:2405.19237"),
     any_of=(Need.MASKS, Need.PROMPTS),
     takes=(Need.REFERENCE,),
-    limits="Other embeddings may bring the images back, and the zeros show where the mask was.",
+    limits="The memorized images may still be drawn from other embeddings, and the places of the "
+    "zeros disclose what was pruned.",
 )
+
+Which = Literal["whole", "union", "consensus", "mem_minus_non"]
+"""Of all memorized prompts together; of any set; of every set; without what ordinary ones use."""
+Control = Literal["none", "random"]
+"""`random` prunes as many weights of every row at random in place of the marked ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class PruneConfig:
-    """Which weights become zero; the published code's defaults."""
+    """Which of the masks is pruned."""
 
-    mask: Literal["whole", "union", "consensus", "mem_minus_non"] = "whole"
-    """With --masks: which of its masks."""
-    control: Literal["none", "random"] = "none"
-    """`random`: as many weights in every row, at random places."""
+    mask: Which = "whole"
+    """With --masks: `whole`, `union`, `consensus` or `mem_minus_non`."""
+    control: Control = "none"
+    """`random`: as many zeros in every row, at random places."""
     sparsity: float = 0.01
     """With --prompts: share of each row that a step can mark at most."""
     first_steps: int = 10
@@ -65,127 +73,132 @@ class PruneConfig:
 
 
 def default_config(capabilities: Capabilities) -> PruneConfig:
-    """The published code's defaults."""
+    """The paper's mask."""
     return PruneConfig()
 
 
 def applicable(capabilities: Capabilities) -> str | None:
     """None for models that take text, else the reason."""
-    return needs_guidance(capabilities)
+    is_text = isinstance(capabilities, DiffusionCapabilities) and capabilities.is_text_conditional
+    return None if is_text else "it takes no prompts, so that none can be suppressed"
 
 
 def apply(material: Material, config: PruneConfig) -> Change:
-    """The pruned weights of every marked layer."""
+    """The pruned weights; raises UsageError for masks of another model."""
     if material.masks is not None and material.prompts:
         raise UsageError("prune takes --masks or --prompts, not both; leave one out")
-    masks = _read(material.masks, config) if material.masks else _found(material, config)
+    if material.masks is not None:
+        marked = read_masks(material.masks).chosen(config.mask)
+    else:
+        marked = found_masks(material, config)
+    weights = weights_of(material.target.unet, marked)
     if config.control == "random":
-        from attacks.probing.overlap import random_like
-
         rng = np.random.default_rng(material.seed)
-        masks = {name: random_like(mask, rng) for name, mask in masks.items()}
-    weights = pruned(material.target.unet, masks)
-    n_marked = sum(int(mask.sum()) for mask in masks.values())
-    n_all = sum(mask.size for mask in masks.values())
-    n_model = sum(p.numel() for p in material.target.unet.parameters())
-    notes = []
+        marked = {name: random_like(mask, rng) for name, mask in marked.items()}
+    n_marked = sum(int(one.sum()) for one in marked.values())
+    n_probed = sum(one.size for one in marked.values())
     if not n_marked:
-        notes.append("no weight was marked, so that nothing was changed")
+        raise UsageError(
+            f"the mask `{config.mask}` marks no weight; probe with a higher sparsity, or choose "
+            "another mask with --option mask=NAME or other prompts"
+        )
+    n_model = sum(p.numel() for p in material.target.unet.parameters())
+    notes: tuple[str, ...] = ()
     if config.control == "random":
-        notes.append("this is the control: random places, as many in every row as the mask has")
+        notes = ("A control: the zeros are at random places, as many in every row as the mask.",)
     return Change(
-        weights=weights,
+        weights=pruned(weights, marked),
         facts={
-            "pruned_weights": n_marked,
-            "share_of_layers": round(n_marked / max(1, n_all), 6),
-            "share_of_model": round(n_marked / max(1, n_model), 6),
-            "layers": len(masks),
+            "weights_zeroed": n_marked,
+            "share_of_probed_layers": round(n_marked / n_probed, 6),
+            "share_of_model": round(n_marked / n_model, 6),
+            "layers": len(marked),
         },
-        notes=tuple(notes),
+        notes=notes,
     )
 
 
-def pruned(unet: Any, masks: Bools) -> dict[str, Any]:
-    """Parameter -> its values with zeros at the marks; only layers with marks.
-
-    Raises UsageError for a mask whose layer or shape the U-Net does not have.
-    """
-    import torch
-
-    layers = dict(unet.named_modules())
-    found = {}
-    for name, mask in masks.items():
-        weight = getattr(layers.get(name), "weight", None)
-        if weight is None or tuple(weight.shape) != mask.shape:
-            raise UsageError(
-                f"the masks do not fit the model at layer '{name}'; probe this model again"
-            )
-        if mask.any():
-            marked = torch.from_numpy(mask).to(weight.device)
-            found[f"{name}.weight"] = weight.detach().masked_fill(marked, 0)
-    return found
-
-
-@contextmanager
-def masked_steps(unet: Any, masks: Mapping[str, Sequence[NDArray[np.bool_]]]) -> Iterator[None]:
-    """Apply masks through hooks, one for each call of a layer; the last one stays for later calls.
-
-    A check of the permanent pruning: hooks are removed afterwards, and the weights never change.
-    """
-    import torch
-
-    layers = dict(unet.named_modules())
-    hooks = []
-
-    def hook_of(steps: Sequence[NDArray[np.bool_]]) -> Any:
-        calls = 0
-
-        def hook(layer: Any, args: tuple[Any, ...], output: Any) -> Any:
-            nonlocal calls
-            mask = steps[min(calls, len(steps) - 1)]
-            calls += 1
-            marked = torch.from_numpy(mask).to(layer.weight.device)
-            kept = layer.weight.masked_fill(marked, 0)
-            return torch.nn.functional.linear(args[0], kept, layer.bias)
-
-        return hook
-
-    try:
-        for name, steps in masks.items():
-            hooks.append(layers[name].register_forward_hook(hook_of(steps)))
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _read(folder: Path, config: PruneConfig) -> Bools:
-    from attacks.probing.masks import Masks
-
+def read_masks(folder: Path) -> Masks:
+    """The masks of a probe; folder: what `auditor probe` wrote, or the file itself."""
     path = folder / FILE if folder.is_dir() else folder
     if not path.is_file():
-        raise UsageError(f"--masks {folder} holds no {FILE}; pass what `auditor probe` wrote")
-    return Masks.from_bytes(path.read_bytes()).chosen(config.mask)
+        raise UsageError(f"--masks has no {FILE}; pass the directory that `auditor probe` wrote")
+    return Masks.from_bytes(path.read_bytes())
 
 
-def _found(material: Material, config: PruneConfig) -> Bools:
+def found_masks(material: Material, config: PruneConfig) -> Bools:
     """The mask of the prompts against the reference, joined over the first steps."""
     import torch
 
     from attacks.probing.wanda import TimeUnion, WandaConfig, step_mask
 
-    settings = WandaConfig(config.sparsity, config.first_steps, config.select_ratio)
     if material.activity is None:
-        raise UsageError("prune needs --masks here; nothing watches the model for it")
+        raise UsageError("prune needs --masks here: nothing can watch the model")
+    settings = WandaConfig(config.sparsity, config.first_steps, config.select_ratio)
     ours = material.activity(material.prompts, config.first_steps)
     others = material.activity(material.reference or ("",), config.first_steps)
     layers = dict(material.target.unet.named_modules())
-    found = {}
+    found: Bools = {}
     for name, activity in ours.items():
         weight = layers[name].weight.detach().float().cpu()
         union = TimeUnion(settings)
         for own, other in zip(activity, others[name], strict=True):
-            own, other = (torch.from_numpy(one).float() for one in (own, other))
-            union.add(step_mask(weight, own, other, settings))
+            rms = (torch.from_numpy(one).float() for one in (own, other))
+            union.add(step_mask(weight, *rms, settings))
         found[name] = union.mask.numpy()
     return found
+
+
+def weights_of(unet: Any, marked: Mapping[str, NDArray[np.bool_]]) -> dict[str, Tensor]:
+    """Parameter -> weight (o, d) of every marked layer. Raises UsageError for another model."""
+    modules = dict(unet.named_modules())
+    found: dict[str, Tensor] = {}
+    for name, mask in marked.items():
+        weight = getattr(modules.get(name), "weight", None)
+        if weight is None or tuple(weight.shape) != mask.shape:
+            raise UsageError(
+                f"the masks are of another model: it has no layer '{name}' of shape {mask.shape}; "
+                "probe this model"
+            )
+        found[f"{name}.weight"] = weight.detach()
+    return found
+
+
+def pruned(
+    weights: Mapping[str, Tensor], marked: Mapping[str, NDArray[np.bool_]]
+) -> dict[str, Tensor]:
+    """Parameter -> a copy (o, d) with zeros where its layer is marked."""
+    import torch
+
+    return {
+        name: weight.masked_fill(
+            torch.from_numpy(marked[name.removesuffix(".weight")]).to(weight.device), 0.0
+        )
+        for name, weight in weights.items()
+    }
+
+
+@contextmanager
+def masked_steps(unet: Any, by_step: list[Bools]) -> Iterator[None]:
+    """A check of the permanent edit: prunes at every call of the U-Net by the mask of that call.
+
+    by_step: the masks of the first calls in their order; the last one holds for those after them.
+    The weights are as they were afterwards.
+    """
+    own = {name: w.clone() for name, w in weights_of(unet, by_step[0]).items()}
+    parameters = dict(unet.named_parameters())
+    at = 0
+
+    def before(module: Any, args: Any, kwargs: Any) -> None:
+        nonlocal at
+        for name, weight in pruned(own, by_step[min(at, len(by_step) - 1)]).items():
+            parameters[name].data.copy_(weight)
+        at += 1
+
+    hook = unet.register_forward_pre_hook(before, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
+        for name, weight in own.items():
+            parameters[name].data.copy_(weight)

@@ -19,13 +19,13 @@ GROUP = "auditor.mitigations"
 """Entry-point group of mitigations from other packages."""
 
 BUILT_IN: dict[str, str] = {
-    "prune": "mitigations.prune",
     "prompt_adjust": "mitigations.prompt_adjust",
     "random_tokens": "mitigations.random_tokens",
     "attention_rescale": "mitigations.attention_rescale",
     "anti_memorization_guidance": "mitigations.anti_memorization_guidance",
     "delayed_guidance": "mitigations.delayed_guidance",
     "opposite_guidance": "mitigations.opposite_guidance",
+    "prune": "mitigations.prune",
 }
 """Name on the command line -> module, in the order of their ids."""
 
