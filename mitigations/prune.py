@@ -143,8 +143,8 @@ def found_masks(material: Material, config: PruneConfig) -> Bools:
         weight = layers[name].weight.detach().float().cpu()
         union = TimeUnion(settings)
         for own, other in zip(activity, others[name], strict=True):
-            rms = (torch.from_numpy(one).float() for one in (own, other))
-            union.add(step_mask(weight, *rms, settings))
+            rms = torch.from_numpy(np.stack([own, other])).float()
+            union.add(step_mask(weight, rms[0], rms[1], settings))
         found[name] = union.mask.numpy()
     return found
 
