@@ -90,6 +90,8 @@ def draw(
 
     if isinstance(filter, Path):
         filter = open_filter(filter) or Filter()
+    if hasattr(pipeline, "text_encoder_2"):
+        raise TargetError("filters cannot be applied to pipelines of the SDXL kind yet")
     scheduler = type(pipeline.scheduler).__name__
     if scheduler not in UNSCALED:
         raise TargetError(

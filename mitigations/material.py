@@ -82,6 +82,9 @@ class Material:
     nonmembers: Examples | None = None
     masks: Path | None = None
     """Directory that `auditor probe` wrote."""
+    activity: Callable[[Sequence[str], int], Mapping[str, NDArray[np.float64]]] | None = None
+    """Of prompts and a number of steps: layer of the feed-forward blocks -> (t, d) root mean square
+    of its inputs while these steps of a guided drawing are taken; None if nothing can watch."""
     seed: int = 0
     batch_size: int = 32
     on_progress: Callable[[str, int, int], None] = lambda title, done, total: None

@@ -5,6 +5,8 @@ Idea: `auditor probe` marks weights of the second linear layer of every feed-for
     they are set to zero, once and for all. Sampling is unchanged.
 Citation: Chavhan et al., "Memorized Images in Diffusion Models share a Subspace that can be Located
     and Deleted", arXiv:2406.18566; ConceptPrune, arXiv:2405.19237.
+Masks: those of --masks, or found here, from --prompts against --reference or, without it, against
+    the empty prompt, over the first steps of a guided drawing of one seed.
 Ours: the masks `consensus` and `mem_minus_non`, and the control that zeroes as many weights of
     every row at random (`control=random`): what a mask does beyond it is what it has found.
 Cost: none when images are drawn.
@@ -42,7 +44,8 @@ MANIFEST = Manifest(
     title="Subspace pruning",
     guarantee=Guarantee.WEIGHT_EDIT,
     references=("arXiv:2406.18566", "arXiv:2405.19237"),
-    needs=(Need.MASKS,),
+    any_of=(Need.MASKS, Need.PROMPTS),
+    takes=(Need.REFERENCE,),
     limits="The memorized images may still be drawn from other embeddings, and the places of the "
     "zeros disclose what was pruned.",
 )
@@ -58,9 +61,15 @@ class PruneConfig:
     """Which of the masks is pruned."""
 
     mask: Which = "whole"
-    """`whole`, `union`, `consensus` or `mem_minus_non`."""
+    """With --masks: `whole`, `union`, `consensus` or `mem_minus_non`."""
     control: Control = "none"
     """`random`: as many zeros in every row, at random places."""
+    sparsity: float = 0.01
+    """With --prompts: share of each row that a step can mark at most."""
+    first_steps: int = 10
+    """With --prompts: steps from the first one whose masks are joined."""
+    select_ratio: float = 0.0
+    """With --prompts: a weight is kept if marked at more than this share of those steps."""
 
 
 def default_config(capabilities: Capabilities) -> PruneConfig:
@@ -76,8 +85,12 @@ def applicable(capabilities: Capabilities) -> str | None:
 
 def apply(material: Material, config: PruneConfig) -> Change:
     """The pruned weights; raises UsageError for masks of another model."""
-    assert material.masks is not None
-    marked = read_masks(material.masks).chosen(config.mask)
+    if material.masks is not None and material.prompts:
+        raise UsageError("prune takes --masks or --prompts, not both; leave one out")
+    if material.masks is not None:
+        marked = read_masks(material.masks).chosen(config.mask)
+    else:
+        marked = found_masks(material, config)
     weights = weights_of(material.target.unet, marked)
     if config.control == "random":
         rng = np.random.default_rng(material.seed)
@@ -87,7 +100,7 @@ def apply(material: Material, config: PruneConfig) -> Change:
     if not n_marked:
         raise UsageError(
             f"the mask `{config.mask}` marks no weight; probe with a higher sparsity, or choose "
-            "another mask with --option mask=NAME"
+            "another mask with --option mask=NAME or other prompts"
         )
     n_model = sum(p.numel() for p in material.target.unet.parameters())
     notes: tuple[str, ...] = ()
@@ -111,6 +124,29 @@ def read_masks(folder: Path) -> Masks:
     if not path.is_file():
         raise UsageError(f"--masks has no {FILE}; pass the directory that `auditor probe` wrote")
     return Masks.from_bytes(path.read_bytes())
+
+
+def found_masks(material: Material, config: PruneConfig) -> Bools:
+    """The mask of the prompts against the reference, joined over the first steps."""
+    import torch
+
+    from attacks.probing.wanda import TimeUnion, WandaConfig, step_mask
+
+    if material.activity is None:
+        raise UsageError("prune needs --masks here: nothing can watch the model")
+    settings = WandaConfig(config.sparsity, config.first_steps, config.select_ratio)
+    ours = material.activity(material.prompts, config.first_steps)
+    others = material.activity(material.reference or ("",), config.first_steps)
+    layers = dict(material.target.unet.named_modules())
+    found: Bools = {}
+    for name, activity in ours.items():
+        weight = layers[name].weight.detach().float().cpu()
+        union = TimeUnion(settings)
+        for own, other in zip(activity, others[name], strict=True):
+            rms = torch.from_numpy(np.stack([own, other])).float()
+            union.add(step_mask(weight, rms[0], rms[1], settings))
+        found[name] = union.mask.numpy()
+    return found
 
 
 def weights_of(unet: Any, marked: Mapping[str, NDArray[np.bool_]]) -> dict[str, Tensor]:

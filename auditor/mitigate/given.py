@@ -16,6 +16,9 @@ from mitigations.manifest import Manifest, Need
 from mitigations.material import Examples
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from auditor.targets.diffusion import DiffusionTarget
 
 Told = Callable[[str, int, int], None]
@@ -91,3 +94,29 @@ def prepared(
         tuple(record.caption or "" for record in records),
         tuple(record.multiplicity for record in records),
     )
+
+
+def watched(
+    target: DiffusionTarget, seed: int, batch_size: int
+) -> Callable[[Sequence[str], int], dict[str, NDArray[np.float64]]]:
+    """What the feed-forward layers do while prompts are drawn, for mitigations that locate weights.
+
+    Of prompts and a number of steps: layer -> (t, d) root mean squares, all prompts from one noise.
+    """
+    from auditor.observe.feed_forward import watched_activity
+    from auditor.targets.sampling import Draw, follow, usual
+
+    def activity(prompts: Sequence[str], n_steps: int) -> dict[str, NDArray[np.float64]]:
+        draws = [Draw(prompt, seed) for prompt in prompts]
+        with watched_activity(target.unet) as watcher:
+            follow(
+                target,
+                draws,
+                usual(target),
+                n_steps=n_steps,
+                batch_size=batch_size,
+                watcher=watcher,
+            )
+        return {layer: watcher.into.rms(layer) for layer in watcher.into.layers}
+
+    return activity

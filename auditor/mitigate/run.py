@@ -21,7 +21,7 @@ from attacks.configuration import configured
 from attacks.errors import UsageError
 from auditor import __version__
 from auditor.config import load_config
-from auditor.mitigate.given import check_needs, prepared, read_records, read_texts
+from auditor.mitigate.given import check_needs, prepared, read_records, read_texts, watched
 from auditor.mitigate.write import check_free, write_model
 from auditor.prepare import reading
 from auditor.progress import Progress
@@ -134,6 +134,7 @@ def plan_mitigation(options: MitigateOptions, progress: Progress) -> Planned:
         members=prepared(target, members, batch_size, "members", told),
         nonmembers=prepared(target, nonmembers, batch_size, "nonmembers", told),
         masks=options.masks,
+        activity=watched(target, options.seed, batch_size),
         seed=options.seed,
         batch_size=batch_size,
         on_progress=told,

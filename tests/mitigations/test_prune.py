@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -99,3 +101,20 @@ def test_masks_of_another_model_and_empty_ones_are_refused(target, marked, folde
         prune.apply(Material(target, masks=tmp_path), PruneConfig())
     with pytest.raises(UsageError, match=r"has no masks\.safetensors"):
         prune.apply(Material(target, masks=tmp_path / "nowhere"), PruneConfig())
+
+
+def test_masks_are_found_from_prompts_and_not_against_themselves(target, prompts):
+    from auditor.mitigate.given import watched
+
+    def given(**changes):
+        return Material(target, tuple(prompts), activity=watched(target, 0, 16), **changes)
+
+    config = PruneConfig(sparsity=0.05, first_steps=1)
+    found = prune.apply(given(), config)
+    assert found.facts["weights_zeroed"] > 0
+    for weight in found.weights.values():
+        assert int((weight == 0).sum(dim=1).max()) <= int(0.05 * weight.shape[1])
+    with pytest.raises(UsageError, match="marks no weight"):
+        prune.apply(given(reference=tuple(prompts)), config)
+    with pytest.raises(UsageError, match="not both"):
+        prune.apply(given(masks=Path("x")), config)
