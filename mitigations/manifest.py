@@ -28,6 +28,8 @@ class Need(enum.StrEnum):
     """Records: those to be forgotten, or those to train on, as its docstring says."""
     NONMEMBERS = "nonmembers"
     """Records that were never trained on."""
+    MASKS = "masks"
+    """What `auditor probe` found: weights, by layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,14 @@ class Manifest:
     """Papers, as `arXiv:...`."""
     needs: tuple[Need, ...] = ()
     """What it cannot run without."""
+    any_of: tuple[Need, ...] = ()
+    """At least one of these has to be given; empty for no such choice."""
     takes: tuple[Need, ...] = ()
     """What it uses if it is given."""
     limits: str = ""
     """One sentence: what it does not protect against."""
+
+    @property
+    def known_needs(self) -> tuple[Need, ...]:
+        """Everything that it can be given."""
+        return tuple(dict.fromkeys((*self.needs, *self.any_of, *self.takes)))

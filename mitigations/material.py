@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attacks.manifest import Capabilities, DiffusionCapabilities
@@ -48,6 +49,9 @@ class EditableDiffusion(Protocol):
     def native(self, inputs: Tensor, timesteps: Tensor, conditioning: Any) -> Tensor:
         """(n, c, h, w) what the U-Net itself predicts, in float32, with its graph."""
 
+    def noise(self, inputs: Tensor, timesteps: Tensor, conditioning: Any) -> Tensor:
+        """(n, c, h, w) predicted noise eps in float32, with its graph."""
+
     def predict(self, inputs: Tensor, timesteps: Tensor, conditioning: Any) -> Tensor:
         """(n, c, h, w) predicted noise eps in float32, without a graph."""
 
@@ -76,6 +80,8 @@ class Material:
     reference: tuple[str, ...] = ()
     members: Examples | None = None
     nonmembers: Examples | None = None
+    masks: Path | None = None
+    """Directory that `auditor probe` wrote."""
     seed: int = 0
     batch_size: int = 32
     on_progress: Callable[[str, int, int], None] = lambda title, done, total: None
@@ -87,9 +93,14 @@ class Change:
     """What a mitigation made of a target."""
 
     weights: Mapping[str, Tensor] = field(default_factory=dict)
-    """Name of a U-Net parameter -> its new value; only what changed."""
+    """Name of a U-Net parameter -> its new value, whole; only what changed. Where it equals the
+    loaded value, the stored bits are kept."""
     filter: Mapping[str, Any] | None = None
     """Settings of an inference filter, to be stored beside the model; None for other kinds."""
+    private: Mapping[str, Tensor] = field(default_factory=dict)
+    """What an inference filter needs that was derived from records: never to be published."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Further files beside the model, such as an adapter or a curve: relative path -> content."""
     facts: Mapping[str, float | int | str] = field(default_factory=dict)
     """What was found and done, in figures: for the record."""
     notes: tuple[str, ...] = ()

@@ -12,6 +12,8 @@ from mitigations.manifest import Guarantee
 
 FILE = "mitigation.json"
 """Its name in the directory of the changed model."""
+PRIVATE = "private"
+"""Folder beside it with what must never be published."""
 
 
 class MitigationRecord(BaseModel):
@@ -39,11 +41,29 @@ class MitigationRecord(BaseModel):
     """Parameter -> numbers changed, and numbers in it."""
     filter: dict[str, Any] | None = None
     """Settings of an inference filter; None for other kinds."""
+    private: str | None = None
+    """File with the private part of a filter, relative to the model; None without one."""
+    private_sha256: str | None = None
+    """Hash of that file."""
     facts: dict[str, float | int | str] = {}
     notes: tuple[str, ...] = ()
     seconds: float
     earlier: tuple[MitigationRecord, ...] = ()
     """Mitigations that the model already had."""
+
+    @property
+    def filter_facts(self) -> dict[str, Any]:
+        """All that decides what its inference filter does."""
+        return {
+            "name": self.name,
+            "filter": self.filter,
+            "private": self.private_sha256,
+        }
+
+    @property
+    def chain(self) -> tuple[MitigationRecord, ...]:
+        """All mitigations of the model, the first one first."""
+        return (*self.earlier, self)
 
 
 def read_record(model: Path) -> MitigationRecord | None:

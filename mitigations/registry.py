@@ -18,7 +18,14 @@ from mitigations.material import Mitigation
 GROUP = "auditor.mitigations"
 """Entry-point group of mitigations from other packages."""
 
-BUILT_IN: dict[str, str] = {}
+BUILT_IN: dict[str, str] = {
+    "prompt_adjust": "mitigations.prompt_adjust",
+    "random_tokens": "mitigations.random_tokens",
+    "attention_rescale": "mitigations.attention_rescale",
+    "anti_memorization_guidance": "mitigations.anti_memorization_guidance",
+    "delayed_guidance": "mitigations.delayed_guidance",
+    "opposite_guidance": "mitigations.opposite_guidance",
+}
 """Name on the command line -> module, in the order of their ids."""
 
 MEMBERS = ("MANIFEST", "default_config", "applicable", "apply")

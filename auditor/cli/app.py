@@ -24,6 +24,7 @@ from auditor.cli import (
     explain,
     init,
     list_attacks,
+    mitigate,
     report,
     scan_data,
     scan_images,
@@ -95,6 +96,7 @@ app.command("list")(list_attacks.list_attacks)
 app.command("explain")(explain.explain)
 app.command("report")(report.report)
 app.command("compare", epilog=compare.EPILOG)(compare.compare)
+app.command("mitigate", epilog=EPILOG)(mitigate.mitigate)
 app.command("split")(split.split)
 app.command("init")(init.init)
 app.command("doctor")(doctor.doctor)

@@ -1,4 +1,4 @@
-"""`auditor list`: what can be run, attacks and methods."""
+"""`auditor list`: what can be run, attacks, methods and mitigations."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ def list_attacks(
     methods: Annotated[
         bool, typer.Option("--methods", help="List the methods of `auditor scan method`.")
     ] = False,
+    mitigations: Annotated[
+        bool, typer.Option("--mitigations", help="List the mitigations of `auditor mitigate`.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """List the attacks: name, access, what they cost and whether they run by default.
@@ -31,6 +34,9 @@ def list_attacks(
 
     if methods:
         _list_methods(as_json=as_json)
+        return
+    if mitigations:
+        _list_mitigations(as_json=as_json)
         return
     known = manifests()
     if as_json:
@@ -53,6 +59,29 @@ def list_attacks(
         stdout.print(f"[yellow]{plain(name)} cannot be used:[/] {plain(reason)}")
     stdout.print("\n`auditor explain NAME` tells how an attack works and when it lies.")
     stdout.print("`auditor list --methods` lists the published methods that can be audited.")
+    stdout.print("`auditor list --mitigations` lists what may make a model leak less.")
+
+
+def _list_mitigations(*, as_json: bool) -> None:
+    import dataclasses
+    import json
+
+    from mitigations.registry import all_mitigations
+
+    manifests = [found.MANIFEST for found in all_mitigations()]
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(m) for m in manifests], indent=2))
+        return
+    table = Table("id", "name", "mitigation", "kind", "given", box=None, pad_edge=False)
+    for m in manifests:
+        needs = [" and ".join(m.needs), " or ".join(m.any_of)]
+        given = " and ".join(one for one in needs if one) or "nothing"
+        table.add_row(*(plain(cell) for cell in (m.id, m.name, m.title, m.guarantee.value, given)))
+    stdout.print(table)
+    stdout.print(
+        "\n`auditor mitigate NAME MODEL --out DIR` applies one; `auditor explain NAME` tells"
+    )
+    stdout.print("how it works and what it does not protect against.")
 
 
 def _list_methods(*, as_json: bool) -> None:

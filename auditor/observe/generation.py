@@ -63,7 +63,7 @@ class GenerationExecutor:
         request = GeneratedImage(sampling.steps, sampling.guidance)
         for start in range(0, len(draws), SHARD_DRAWS):
             shard = draws[start : start + SHARD_DRAWS]
-            name = draws_key(shard, sampling)
+            name = draws_key(shard, sampling, self.target.filter_key)
             images = self.cache.load(request, name) if self.cache else None
             if images is not None and len(images) == len(shard):
                 self.usage.n_calls_cached += sampling.calls * len(shard)

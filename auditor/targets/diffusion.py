@@ -20,6 +20,8 @@ from attacks.protocols import Backward, Dose, Noises, Tuning
 from auditor.targets.conditioning import Conditioning, embed_nothing, embed_texts
 from auditor.targets.layout import Layout
 from auditor.targets.parametrisation import coefficients, to_epsilon
+from mitigations.filters import Filter
+from mitigations.record import MitigationRecord
 
 PREPARATION = 1
 """Raised whenever images or captions are prepared differently; part of the key of observations."""
@@ -47,6 +49,8 @@ class DiffusionTarget:
         dtype: torch.dtype,
         resolution: int | None,
         adapter: str | None,
+        mitigation: MitigationRecord | None = None,
+        inference_filter: Filter | None = None,
     ):
         self.layout = layout
         self.name = name
@@ -54,6 +58,8 @@ class DiffusionTarget:
         self.device = device
         self.dtype = dtype
         self.adapter = adapter
+        self.mitigation = mitigation
+        self.filter = inference_filter
         self.unet = parts["unet"].to(device, dtype).eval().requires_grad_(False)
         self.vae = parts.get(layout.vae) if layout.vae else None
         if self.vae is not None:
@@ -80,9 +86,22 @@ class DiffusionTarget:
         return self._text
 
     @property
+    def tokenizer(self) -> Any:
+        """What cuts prompts into tokens; None if the model takes no text."""
+        return self._text and (getattr(self._text, "tokenizer", None) or self._text.tokenizer_2)
+
+    @property
     def n_parameters(self) -> int:
         """Parameters of the U-Net."""
         return sum(p.numel() for p in self.unet.parameters())
+
+    @property
+    def filter_key(self) -> str:
+        """Hash of the inference filters that act when images are drawn; empty for none."""
+        if self.mitigation is None or self.filter is None:
+            return ""
+        facts = [one.filter_facts for one in self.mitigation.chain if one.filter is not None]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     @property
     def key(self) -> str:
@@ -151,7 +170,11 @@ class DiffusionTarget:
     ) -> Tensor:
         """(n, c, h, w) predicted noise eps in float32; one forward call per row."""
         with torch.no_grad():
-            output = self.native(inputs, timesteps, conditioning)
+            return self.noise(inputs, timesteps, conditioning)
+
+    def noise(self, inputs: Tensor, timesteps: Tensor, conditioning: Conditioning | None) -> Tensor:
+        """(n, c, h, w) predicted noise eps in float32, with its graph."""
+        output = self.native(inputs, timesteps, conditioning)
         at = self.coefficients.at(timesteps)
         return to_epsilon(output, inputs, at, self.layout.prediction_type)
 

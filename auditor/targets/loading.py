@@ -13,6 +13,8 @@ from auditor.targets.adapters import apply_lora
 from auditor.targets.diffusion import DiffusionTarget
 from auditor.targets.files import first_line, sha256_of
 from auditor.targets.layout import Layout, read_layout, weight_files
+from mitigations.deploy import open_filter
+from mitigations.record import read_record
 
 FEWEST_TOKENS = 8
 """A vocabulary of no more tokens than these holds special ones alone."""
@@ -77,7 +79,8 @@ def open_target(
 ) -> DiffusionTarget:
     """Load a diffusers pipeline as a target.
 
-    model: directory or hub id; lora: directory or file of an adapter for it.
+    model: directory or hub id; lora: directory or file of an adapter for it. A mitigation record
+    beside the model is read with it, and its inference filters act when images are drawn.
     Raises TargetError with what is wrong and what to do.
     """
     if precision not in PRECISIONS:
@@ -96,6 +99,8 @@ def open_target(
         dtype=PRECISIONS[precision],
         resolution=resolution,
         adapter=None if lora is None else Path(lora).name,
+        mitigation=read_record(layout.root),
+        inference_filter=open_filter(layout.root),
     )
 
 

@@ -23,6 +23,10 @@ from torch import Tensor
 from attacks.errors import UsageError
 from auditor.targets.conditioning import Conditioning
 from auditor.targets.diffusion import DiffusionTarget
+from mitigations.filters import Drawing, Filter
+
+PLAIN = Filter()
+"""Draws as the weights alone do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +127,19 @@ def generate(
     *,
     batch_size: int,
     watcher: Watcher | None = None,
+    guide: Filter | None = None,
     on_calls: Callable[[int], None] = lambda rows: None,
 ) -> NDArray[np.uint8]:
     """(n, height, width, channels) images of the draws, in their order.
 
-    batch_size: rows of one forward call, guidance included; on_calls: told the rows of every call.
+    batch_size: rows of one forward call, guidance included; guide: an inference filter, by default
+    the one that the target carries (`PLAIN` for none); on_calls: told the rows of every call.
     """
+    acting = guide or target.filter or PLAIN
+    watching = watcher or Watcher()
     images = [
         to_uint8(target.decode(clean))
-        for clean in _clean(target, draws, sampling, batch_size, watcher or Watcher(), on_calls)
+        for clean in _clean(target, draws, sampling, batch_size, watching, acting, on_calls)
     ]
     return np.concatenate(images)
 
@@ -146,8 +154,11 @@ def follow(
     watcher: Watcher,
     on_calls: Callable[[int], None] = lambda rows: None,
 ) -> None:
-    """Take the first n_steps of the steps of `generate`, for the watcher alone; draws no image."""
-    for _ in _clean(target, draws, sampling, batch_size, watcher, on_calls, n_steps):
+    """Take the first n_steps of the steps of `generate`, for the watcher alone; draws no image.
+
+    What is watched is what the weights do: an inference filter of the target does not act.
+    """
+    for _ in _clean(target, draws, sampling, batch_size, watcher, PLAIN, on_calls, n_steps):
         pass
 
 
@@ -157,6 +168,7 @@ def _clean(
     sampling: Sampling,
     batch_size: int,
     watcher: Watcher,
+    guide: Filter,
     on_calls: Callable[[int], None],
     n_steps: int | None = None,
 ) -> Iterator[Tensor]:
@@ -164,20 +176,22 @@ def _clean(
     if sampling.is_guided and not target.capabilities.is_text_conditional:
         raise UsageError("guidance needs a model that takes text; use a guidance scale of 1")
     rows = max(1, batch_size // (2 if sampling.is_guided else 1))
-    texts = list(dict.fromkeys(draw.prompt for draw in draws))
+    prompts = [guide.prompt(draw.prompt, draw.seed) for draw in draws]
+    texts = list(dict.fromkeys(prompts))
     place = {text: i for i, text in enumerate(texts)}
     embedded = target.embed(texts)
     empty = target.embed_nothing() if sampling.is_guided else None
     for start in range(0, len(draws), rows):
         part = draws[start : start + rows]
-        index = torch.tensor([place[d.prompt] for d in part], device=target.device)
+        own = prompts[start : start + rows]
+        index = torch.tensor([place[prompt] for prompt in own], device=target.device)
         batch = Batch(
             part,
             None if embedded is None else embedded.rows(index),
             None if empty is None else empty.rows(torch.zeros_like(index)),
         )
         watcher.begins(batch)
-        clean = _denoise(target, batch, sampling, watcher, on_calls, n_steps)
+        clean = _denoise(target, batch, own, sampling, watcher, guide, on_calls, n_steps)
         watcher.ends(batch, clean)
         yield clean
 
@@ -185,31 +199,47 @@ def _clean(
 def _denoise(
     target: DiffusionTarget,
     batch: Batch,
+    prompts: Sequence[str],
     sampling: Sampling,
     watcher: Watcher,
+    guide: Filter,
     on_calls: Callable[[int], None],
     n_steps: int | None,
 ) -> Tensor:
     scheduler = ddim_scheduler(target)
     scheduler.set_timesteps(sampling.steps, device=target.device)
-    seeds = [draw.seed for draw in batch.draws]
+    steps = scheduler.timesteps.tolist()
+    seeds = tuple(draw.seed for draw in batch.draws)
     state = initial_noise(seeds, target.input_shape, target.dtype).to(target.device)
-    n = len(seeds)
-    for i, t in enumerate(scheduler.timesteps.tolist()[:n_steps]):
-        if batch.unconditional is not None and batch.conditional is not None:
-            both = batch.unconditional.joined(batch.conditional)
-            timesteps = torch.full((2 * n,), t, device=target.device)
-            without, given = target.predict(torch.cat([state, state]), timesteps, both).chunk(2)
-            predicted = without + sampling.guidance * (given - without)
-            on_calls(2 * n)
-        else:
-            timesteps = torch.full((n,), t, device=target.device)
-            predicted = given = target.predict(state, timesteps, batch.conditional)
-            without = None
-            on_calls(n)
-        watcher.step(Step(i, t, state, given, without))
-        state = scheduler.step(predicted, t, state, eta=0.0).prev_sample
+    drawing = Drawing(
+        target, tuple(prompts), seeds, sampling.guidance, tuple(steps), state, batch.conditional,
+        batch.unconditional,
+    )  # fmt: skip
+    batch = batch._replace(conditional=guide.begins(drawing))
+    with guide.attention(target.unet):
+        for i, t in enumerate(steps[:n_steps]):
+            given, without = _asked(target, batch, state, t, on_calls)
+            watcher.step(Step(i, t, state, given, without))
+            predicted = guide.on_step(given, without, state, t)
+            state = scheduler.step(predicted, t, state, eta=0.0).prev_sample
     return state
+
+
+def _asked(
+    target: DiffusionTarget, batch: Batch, state: Tensor, t: int, on_calls: Callable[[int], None]
+) -> tuple[Tensor, Tensor | None]:
+    """Predictions for the prompts and, with guidance, for the empty text."""
+    n = len(state)
+    if batch.unconditional is not None and batch.conditional is not None:
+        both = batch.unconditional.joined(batch.conditional)
+        timesteps = torch.full((2 * n,), t, device=target.device)
+        without, given = target.predict(torch.cat([state, state]), timesteps, both).chunk(2)
+        on_calls(2 * n)
+        return given, without
+    timesteps = torch.full((n,), t, device=target.device)
+    given = target.predict(state, timesteps, batch.conditional)
+    on_calls(n)
+    return given, None
 
 
 def ddim_scheduler(target: DiffusionTarget) -> Any:
@@ -222,9 +252,10 @@ def ddim_scheduler(target: DiffusionTarget) -> Any:
     return DDIMScheduler.from_config(config)
 
 
-def draws_key(draws: Sequence[Draw], sampling: Sampling) -> str:
-    """Name of a shard of draws: a hash of prompts, seeds and sampling."""
-    text = json.dumps([sampling.key, [list(draw) for draw in draws]])
+def draws_key(draws: Sequence[Draw], sampling: Sampling, filter_key: str = "") -> str:
+    """Name of a shard of draws: a hash of prompts, seeds, sampling and an inference filter."""
+    named = [sampling.key, [list(draw) for draw in draws], *([filter_key] if filter_key else [])]
+    text = json.dumps(named)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
