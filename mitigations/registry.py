@@ -25,6 +25,7 @@ BUILT_IN: dict[str, str] = {
     "anti_memorization_guidance": "mitigations.anti_memorization_guidance",
     "delayed_guidance": "mitigations.delayed_guidance",
     "opposite_guidance": "mitigations.opposite_guidance",
+    "memcontrol": "mitigations.memcontrol",
 }
 """Name on the command line -> module, in the order of their ids."""
 

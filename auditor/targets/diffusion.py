@@ -237,11 +237,15 @@ class DiffusionTarget:
         guidance: float,
         batch_size: int,
     ) -> NDArray[np.uint8]:
-        """(n, height, width, channels) images, one for each prompt and seed, by DDIM."""
-        from auditor.targets.sampling import Draw, Sampling, generate
+        """(n, height, width, channels) images, one for each prompt and seed, by DDIM.
+
+        They are what the weights draw: an inference filter of the target does not act.
+        """
+        from auditor.targets.sampling import PLAIN, Draw, Sampling, generate
 
         draws = [Draw(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
-        return generate(self, draws, Sampling(steps, guidance), batch_size=batch_size)
+        sampling = Sampling(steps, guidance)
+        return generate(self, draws, sampling, batch_size=batch_size, guide=PLAIN)
 
     def finetune(
         self,
