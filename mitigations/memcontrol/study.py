@@ -85,8 +85,7 @@ def searched(
     A candidate that was tried before is not trained again: its figures are taken over, and it
     counts as a trial. on_trial: told all trials so far after each one.
     """
-    study = _opened(plan)
-    _requeue(study)
+    study, known = _opened(plan)
     tried = _ended(study, plan.space)
     while len(tried) < plan.trials:
         n = min(plan.workers - len(tried) % plan.workers, plan.trials - len(tried))
@@ -95,7 +94,6 @@ def searched(
             study.sampler = _sampler(plan, len(tried) + i)
             trials.append(study.ask(fixed_distributions=plan.space.distributions))
         candidates = [plan.space.candidate(trial.params) for trial in trials]
-        known = {one.candidate: one.outcome for one in tried}
         new = list(dict.fromkeys(c for c in candidates if c not in known))
         outcomes = zip(new, evaluate(new), strict=True)
         for trial, candidate in zip(trials, candidates, strict=True):
@@ -105,6 +103,7 @@ def searched(
             _tell(study, trial, known[candidate])
             tried.append(Tried(candidate, known[candidate]))
             on_trial(tried)
+    _forget_others(plan, study)
     return tried[: plan.trials]
 
 
@@ -112,21 +111,58 @@ def _bit(i: int) -> str:
     return f"bit_{i:02d}"
 
 
-def _opened(plan: Plan) -> optuna.Study:
+def _opened(plan: Plan) -> tuple[optuna.Study, dict[Candidate, Outcome]]:
+    """The study to go on with, and every outcome that is known.
+
+    A study in which a trial was interrupted is asked again from its beginning, under another name:
+    the same candidates come up, and the figures of those that ended are taken over.
+    """
     import optuna
+    from optuna.trial import TrialState
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = None
-    if plan.folder is not None:
-        plan.folder.mkdir(parents=True, exist_ok=True)
-        storage = f"sqlite:///{plan.folder.absolute() / DATABASE}"
-    return optuna.create_study(
-        study_name=f"{plan.name}-{plan.kind}",
+    storage = _storage(plan)
+    known: dict[Candidate, Outcome] = {}
+    names = _names(plan)
+    is_whole = len(names) <= 1
+    for name in names:
+        study = optuna.load_study(study_name=name, storage=storage)
+        known |= {one.candidate: one.outcome for one in _ended(study, plan.space)}
+        states = (TrialState.RUNNING, TrialState.WAITING)
+        is_whole = is_whole and not study.get_trials(deepcopy=False, states=states)
+    last = max((int(name.rpartition(".")[2]) for name in names), default=0)
+    study = optuna.create_study(
+        study_name=f"{plan.name}-{plan.kind}.{last if is_whole else last + 1}",
         storage=storage,
         directions=["minimize", "minimize"],
         load_if_exists=True,
         sampler=_sampler(plan, 0),
     )
+    return study, known
+
+
+def _names(plan: Plan) -> list[str]:
+    """Studies of the same plan; more than one after an interruption."""
+    import optuna
+
+    if plan.folder is None:
+        return []
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    every = optuna.study.get_all_study_names(storage=_storage(plan))
+    return sorted(name for name in every if name.startswith(f"{plan.name}-{plan.kind}."))
+
+
+def _storage(plan: Plan) -> Any:
+    return None if plan.folder is None else f"sqlite:///{plan.folder.absolute() / DATABASE}"
+
+
+def _forget_others(plan: Plan, study: optuna.Study) -> None:
+    """Delete what was interrupted, once all of it has been taken over."""
+    import optuna
+
+    for name in _names(plan):
+        if name != study.study_name:
+            optuna.delete_study(study_name=name, storage=_storage(plan))
 
 
 def _sampler(plan: Plan, number: int) -> Any:
@@ -147,19 +183,6 @@ def _sampler(plan: Plan, number: int) -> Any:
             n_startup_trials=max(4, plan.trials // 4),
             seed=seed,
         )
-
-
-def _requeue(study: optuna.Study) -> None:
-    """End trials that were interrupted, and queue their candidates again, in their order."""
-    from optuna.trial import TrialState
-
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if OUTCOME in trial.user_attrs:  # all but the last line of `_tell` was reached
-            outcome = Outcome(*trial.user_attrs[OUTCOME])
-            study.tell(trial.number, **_told(outcome))
-            continue
-        study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params)
 
 
 def _ended(study: optuna.Study, space: Space) -> list[Tried]:
