@@ -29,6 +29,7 @@ BUILT_IN: dict[str, str] = {
     "early_stopping": "mitigations.early_stopping",
     "caption_randomisation": "mitigations.caption_randomisation",
     "norm_filter": "mitigations.norm_filter",
+    "dp_sgd": "mitigations.dp_sgd",
 }
 """Name on the command line -> module, in the order of their ids."""
 
