@@ -59,12 +59,16 @@ def apply(material: Material, config: MemControlConfig) -> Change:
     from mitigations.memcontrol.masks import mask_json
     from mitigations.memcontrol.result import FILE
     from mitigations.memcontrol.search import search
-    from mitigations.memcontrol.wording import facts_of, notes_of
+    from mitigations.memcontrol.wording import REPORT, facts_of, notes_of, report_of
 
     found = search(material, config)
     return Change(
         weights=found.weights,
-        files={FILE: found.result.to_json(), MASK_FILE: mask_json(found.mask)},
+        files={
+            FILE: found.result.to_json(),
+            MASK_FILE: mask_json(found.mask),
+            REPORT: report_of(found.result),
+        },
         facts=facts_of(found.result),
         notes=notes_of(found.result),
     )

@@ -31,6 +31,15 @@ class Variant(NamedTuple):
     learning_rate: float
 
 
+class Refits(NamedTuple):
+    """All refits of a search."""
+
+    rows: tuple[RefitRow, ...]
+    excess: Estimate | None
+    """How much more full fine-tuning memorizes than no training, by the gap of losses, record by
+    record; None where it diverged."""
+
+
 def variants(job: Job, mask: Mask) -> list[Variant]:
     """The pick; its family without a mask; a random mask of its size; nothing; everything."""
     ones, n = sum(mask.tuned.bits), len(mask.tuned.bits)
@@ -67,7 +76,7 @@ def refitted(
     mask: Mask,
     store: Path | None,
     told: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[RefitRow, ...]:
+) -> Refits:
     """Every variant, one row each.
 
     store: file of finished trainings, so that an interrupted run continues; None keeps nothing.
@@ -96,9 +105,12 @@ def refitted(
             "with a new seed; lower rate_high"
         )
     total = sum(p.numel() for p in job.target.unet.parameters())
-    return tuple(
+    rows = tuple(
         _row(way, runs[way.name], runs[PLAIN], total) for way in ways if way.name not in diverged
     )
+    if {FULL, NONE} & set(diverged):
+        return Refits(rows, None)
+    return Refits(rows, t_interval(_mean(runs[FULL], "gap") - _mean(runs[NONE], "gap")))
 
 
 def _metrics(job: Job) -> tuple[str, ...]:
@@ -137,17 +149,6 @@ def _mean(runs: Sequence[Refit], name: str) -> NDArray[np.float64]:
     """(n,) values by record, averaged over seeds."""
     mean: NDArray[np.float64] = np.mean([run.memorization[name] for run in runs], axis=0)
     return mean
-
-
-def excess(rows: Sequence[RefitRow], metric: str) -> Estimate | None:
-    """How much more full fine-tuning memorizes than no training; None where one diverged."""
-    by_name = {row.name: row for row in rows}
-    if FULL not in by_name or NONE not in by_name:
-        return None
-    full, none = by_name[FULL].memorization[metric], by_name[NONE].memorization[metric]
-    if full.low is None or none.high is None or full.value is None or none.value is None:
-        return None
-    return Estimate(full.value - none.value, full.low - none.high, None)
 
 
 class _Store:

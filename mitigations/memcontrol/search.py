@@ -19,7 +19,7 @@ from mitigations.memcontrol.front import hypervolume, pareto_front, picked
 from mitigations.memcontrol.masks import Mask, bits_text, read_mask
 from mitigations.memcontrol.measures import measures_of
 from mitigations.memcontrol.parts import Parts, divided
-from mitigations.memcontrol.refits import excess, new_seeds, refitted
+from mitigations.memcontrol.refits import Refits, new_seeds, refitted
 from mitigations.memcontrol.result import MemControlResult, TrialRow
 from mitigations.memcontrol.study import Kind, Plan, Space, Tried, searched
 from mitigations.memcontrol.trial import Job
@@ -59,14 +59,14 @@ def search(material: Material, config: MemControlConfig) -> Found:
     else:
         mask = given
     title = "training the pick and its controls on new seeds"
-    rows = refitted(
+    refits = refitted(
         job,
         mask,
         None if material.folder is None else _refit_file(material.folder, key),
         lambda done, total: material.on_progress(title, done, total),
     )
     weights = job.weights(mask.tuned, mask.learning_rate, new_seeds(job)[0])
-    return Found(_result(job, mask, blocks, tried, control, rows), mask, weights)
+    return Found(_result(job, mask, blocks, tried, control, refits), mask, weights)
 
 
 def _job(material: Material, config: MemControlConfig) -> Job:
@@ -160,11 +160,11 @@ def _result(
     blocks: tuple[str, ...],
     tried: Sequence[Tried],
     control: Sequence[Tried],
-    rows: Any,
+    refits: Refits,
 ) -> MemControlResult:
     config, parts = job.config, job.parts
     reference, areas = _areas(tried, control)
-    more = excess(rows, "gap")
+    more = refits.excess
     return MemControlResult(
         family=mask.tuned.family,
         rest=mask.tuned.rest,
@@ -187,7 +187,7 @@ def _result(
         control_area=areas[1],
         chosen=mask.text,
         learning_rate=mask.learning_rate,
-        refits=tuple(rows),
+        refits=refits.rows,
         is_memorizing=more is not None and more.low is not None and more.low > 0,
     )
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from mitigations.memcontrol.result import MemControlResult, RefitRow
+from collections.abc import Sequence
+
+from attacks.results import Estimate
+from mitigations.memcontrol.result import MemControlResult, RefitRow, TrialRow
+
+REPORT = "memcontrol.md"
+"""File with the search as a page."""
 
 
 def facts_of(result: MemControlResult) -> dict[str, float | int | str]:
@@ -64,3 +70,60 @@ def _compared(other: RefitRow, name: str, chosen: RefitRow) -> str:
         if own.value is not None and theirs.value is not None:
             parts.append(f"{metric} {own.value:.3g} against {theirs.value:.3g}")
     return f"The pick against a {name} mask of the same number of blocks: {'; '.join(parts)}."
+
+
+def report_of(result: MemControlResult) -> bytes:
+    """The search as a Markdown page: the pick and its controls, and both fronts."""
+    metrics = list(result.refits[0].memorization)
+    head = ["variant", "mask", "trained", *metrics, f"quality ({result.quality})"]
+    rows = [
+        [
+            row.name,
+            row.bits or "everything",
+            f"{row.trainable:,} ({100 * row.share:.3g} %)",
+            *(_figure(row.memorization[metric]) for metric in metrics),
+            _figure(row.quality),
+        ]
+        for row in result.refits
+    ]
+    lines = [
+        "# MemControl",
+        "",
+        f"Mask `{result.chosen}` of {len(result.blocks)} attention blocks ({result.family}), "
+        f"learning rate {result.learning_rate:.3g}. Rule: the lowest {result.memorization} among "
+        f"trials with a {result.quality} within {100 * result.tolerance:.3g} % of the best.",
+        "",
+        "## The pick and its controls, on records and seeds that chose nothing",
+        "",
+        *_table(head, rows),
+        "",
+        *(f"- {note}" for note in notes_of(result)),
+        "",
+    ]
+    for title, trials in (("search", result.trials), ("random control", result.control)):
+        if trials:
+            lines += [f"## Front of the {title} ({len(trials)} trials)", "", *_front(trials), ""]
+    lines += ["## Bits", "", *(f"{i}. `{name}`" for i, name in enumerate(result.blocks)), ""]
+    return "\n".join(lines).encode()
+
+
+def _front(trials: Sequence[TrialRow]) -> list[str]:
+    chosen = [t for t in trials if t.is_on_front]
+    rows = [
+        [t.bits, f"{t.learning_rate:.3g}", f"{t.memorization:.4g}", f"{t.quality:.4g}"]
+        for t in sorted(chosen, key=lambda t: (t.memorization or 0, t.quality or 0))
+    ]
+    return _table(["mask", "learning rate", "memorization", "quality"], rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _figure(one: Estimate) -> str:
+    if one.value is None:
+        return one.reason or "none"
+    if one.low is None or one.high is None:
+        return f"{one.value:.4g}"
+    return f"{one.value:.4g} ({one.low:.4g} to {one.high:.4g})"

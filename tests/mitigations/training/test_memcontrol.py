@@ -160,6 +160,17 @@ def test_refits_have_their_controls(found):
     assert record["seed"] not in record["seeds"]
 
 
+def test_the_page_holds_the_pick_and_every_control(found):
+    page = found[0].files["memcontrol.md"].decode()
+    record = json.loads(found[0].files["memcontrol.json"])
+    assert f"`{record['chosen']}`" in page
+    for row in record["refits"]:
+        assert f"| {row['name']} |" in page
+    for row in record["trials"]:
+        assert (f"| {row['bits']} | {row['learning_rate']:.3g} |" in page) >= row["is_on_front"]
+    assert all(f"`{name}`" in page for name in record["blocks"])
+
+
 def test_the_same_search_continues_from_its_folder(found, config, monkeypatch):
     """Nothing is trained again but the weights that are given back."""
     change, material, _ = found
