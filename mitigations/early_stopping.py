@@ -31,7 +31,7 @@ MANIFEST = Manifest(
     name="early_stopping",
     title="Early stopping on the gap of losses",
     guarantee=Guarantee.TRAINING,
-    references=("arXiv:2301.13188",),
+    references=(),
     needs=(Need.MEMBERS, Need.NONMEMBERS),
     limits="It bounds no attack, and a stop rule computed on private data is not private.",
 )

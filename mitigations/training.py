@@ -187,23 +187,25 @@ class Batches:
 
         if self._nothing is None:
             return None
-        new = [text for text in dict.fromkeys(captions) if text not in self._known]
         if self._embedded is None:
-            new = list(dict.fromkeys([*self._examples.captions, *new]))
-        for start in range(0, len(new), 64):
-            self._remember(new[start : start + 64])
-        places = [
-            0 if dropped else self._known[text]
-            for text, dropped in zip(captions, is_dropped, strict=True)
+            self._remember(list(dict.fromkeys(self._examples.captions)))
+        if all(text in self._known for text in captions):
+            held, last = self._embedded, 0
+            places = [self._known[text] for text in captions]
+        else:  # new texts are not kept: there may be no end of them
+            held = self._tuned.embed(captions).joined(self._nothing)
+            last, places = len(captions), list(range(len(captions)))
+        chosen = [
+            last if dropped else place for place, dropped in zip(places, is_dropped, strict=True)
         ]
-        return self._embedded.rows(torch.tensor(places, device=self._tuned.device))
+        return held.rows(torch.tensor(chosen, device=self._tuned.device))
 
     def _remember(self, texts: list[str]) -> None:
-        """Embed texts once; the empty text of guidance lies at place 0."""
-        held = self._nothing if self._embedded is None else self._embedded
-        first = len(self._known) + 1
-        self._known |= {text: first + i for i, text in enumerate(texts)}
-        self._embedded = held.joined(self._tuned.embed(texts))
+        """Embed the records' own captions once; the empty text of guidance lies at place 0."""
+        self._known = {text: i + 1 for i, text in enumerate(texts)}
+        self._embedded = self._nothing
+        for start in range(0, len(texts), 64):
+            self._embedded = self._embedded.joined(self._tuned.embed(texts[start : start + 64]))
 
 
 class RowStream:

@@ -89,8 +89,7 @@ def refitted(
     done = 0
     for way in ways:
         for seed in seeds:
-            bits = None if way.tuned is None else bits_text(way.tuned.bits)
-            key = f"{bits}|{way.learning_rate!r}|{seed}"
+            key = f"{way.tuned!r}|{way.learning_rate!r}|{seed}"
             refit = kept.get(key)
             if refit is None:
                 refit = job.refit(way.tuned, way.learning_rate, seed, metrics)

@@ -58,11 +58,6 @@ def test_a_search_leaves_a_pipeline_a_mask_and_a_page(demo, folders, tmp_path):
     assert mitigation["facts"]["mask"] == record["chosen"]
     assert (tmp_path / "cache" / "mitigate" / "studies.db").is_file()
     assert (tmp_path / "cache" / "mitigate").stat().st_mode & 0o077 == 0
-    options = (*SMALL, f"mask={out / 'mask.json'}")
-    (tmp_path / "again").mkdir()
-    again, other = run(demo, folders, tmp_path / "again", "memcontrol", options)
-    assert again.exit_code == 0, again.output
-    assert json.loads((other / "memcontrol.json").read_text())["sampler"] == "given"
 
 
 @pytest.mark.parametrize(
