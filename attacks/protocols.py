@@ -100,11 +100,48 @@ class Dose(NamedTuple):
     """Of the fine-tuning."""
 
 
+class Noises(NamedTuple):
+    """What n clean inputs are mixed with in one training step."""
+
+    timesteps: Tensor
+    """(n,) indices into the model's noise schedule."""
+    noise: Tensor
+    """(n, c, h, w) standard normal."""
+
+
+class Backward(NamedTuple):
+    """Gradients were computed; they lie in the network's weights."""
+
+    loss: float
+    """Mean loss of the batch, weighted if weights were given."""
+    chunk: int
+    """Rows that fitted into memory at once."""
+
+
 class Trainable(Protocol):
     """A target that can be copied, re-initialised and fine-tuned; the original never changes."""
 
     def reinitialised(self, seed: int) -> NoisePredictor:
         """The same architecture with fresh random weights."""
+
+    def draw_noises(self, inputs: Tensor, generator: Any) -> Noises:
+        """One uniform timestep and one noise for each of n inputs, from a torch CPU generator."""
+
+    def backward(
+        self,
+        inputs: Tensor,
+        noises: Noises,
+        conditioning: Any,
+        *,
+        chunk: int,
+        weights: Tensor | None = None,
+    ) -> Backward:
+        """Replace the gradients of the network's trainable weights by those of the loss.
+
+        The loss is the mean square error of the network's own prediction, averaged over the rows,
+        or, with weights (n,), the sum of weights times row errors. chunk: most rows in memory at
+        once; halved while memory runs out.
+        """
 
     def finetune(
         self,

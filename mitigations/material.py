@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attacks.manifest import Capabilities, DiffusionCapabilities
+from attacks.protocols import Backward, Noises
 from mitigations.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ class EditableDiffusion(Protocol):
     """The U-Net itself (a torch module of diffusers), without gradients."""
     alphas_cumprod: NDArray[np.float64]
     input_shape: tuple[int, int, int]
+
+    @property
+    def key(self) -> str:
+        """Hash of the weights and of all else that decides what the target predicts."""
 
     @property
     def text_pipeline(self) -> Any:
@@ -54,6 +59,34 @@ class EditableDiffusion(Protocol):
 
     def predict(self, inputs: Tensor, timesteps: Tensor, conditioning: Any) -> Tensor:
         """(n, c, h, w) predicted noise eps in float32, without a graph."""
+
+    def decode(self, inputs: Tensor) -> Tensor:
+        """(n, channels, height, width) images in [0, 1] of clean inputs."""
+
+    def draw_noises(self, inputs: Tensor, generator: Any) -> Noises:
+        """One uniform timestep and one noise for each input, from a torch CPU generator."""
+
+    def backward(
+        self,
+        inputs: Tensor,
+        noises: Noises,
+        conditioning: Any,
+        *,
+        chunk: int,
+        weights: Tensor | None = None,
+    ) -> Backward:
+        """The training step of `attacks.protocols.Trainable`."""
+
+    def draw_images(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        steps: int,
+        guidance: float,
+        batch_size: int,
+    ) -> NDArray[np.uint8]:
+        """(n, height, width, channels) images, one for each prompt and seed, without filters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +118,9 @@ class Material:
     activity: Callable[[Sequence[str], int], Mapping[str, NDArray[np.float64]]] | None = None
     """Of prompts and a number of steps: layer of the feed-forward blocks -> (t, d) root mean square
     of its inputs while these steps of a guided drawing are taken; None if nothing can watch."""
+    folder: Path | None = None
+    """Private directory where a long search keeps what it can be continued from; None keeps
+    nothing."""
     seed: int = 0
     batch_size: int = 32
     on_progress: Callable[[str, int, int], None] = lambda title, done, total: None

@@ -26,6 +26,11 @@ BUILT_IN: dict[str, str] = {
     "delayed_guidance": "mitigations.delayed_guidance",
     "opposite_guidance": "mitigations.opposite_guidance",
     "prune": "mitigations.prune",
+    "memcontrol": "mitigations.memcontrol",
+    "early_stopping": "mitigations.early_stopping",
+    "caption_randomisation": "mitigations.caption_randomisation",
+    "norm_filter": "mitigations.norm_filter",
+    "dp_sgd": "mitigations.dp_sgd",
 }
 """Name on the command line -> module, in the order of their ids."""
 

@@ -29,6 +29,9 @@ def mitigate(
         Path | None, typer.Option(help="Records like them that were never trained on.")
     ] = None,
     masks: Annotated[Path | None, typer.Option(help="What `auditor probe` wrote.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Directory that an interrupted search continues from.")
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(help="SETTING=VALUE, as `auditor explain` lists; repeatable."),
@@ -72,6 +75,7 @@ def mitigate(
         members=members,
         nonmembers=nonmembers,
         masks=masks,
+        cache=cache,
         option=tuple(option or ()),
         config=config,
         lora=lora,

@@ -21,6 +21,7 @@ from attacks.configuration import configured
 from attacks.errors import UsageError
 from auditor import __version__
 from auditor.config import load_config
+from auditor.files import private_directory
 from auditor.mitigate.given import check_needs, prepared, read_records, read_texts, watched
 from auditor.mitigate.write import check_free, write_model
 from auditor.prepare import reading
@@ -46,6 +47,7 @@ class MitigateOptions:
     members: Path | None = None
     nonmembers: Path | None = None
     masks: Path | None = None
+    cache: Path | None = None
     option: tuple[str, ...] = ()
     """Settings over the defaults, as SETTING=VALUE."""
     config: Path | None = None
@@ -98,6 +100,7 @@ def mitigate(options: MitigateOptions, progress: Progress | None = None) -> Miti
 
 def plan_mitigation(options: MitigateOptions, progress: Progress) -> Planned:
     """Read settings, texts, records and model."""
+    from auditor.observe.cache import default_cache
     from auditor.observe.executor import automatic_batch_size
     from auditor.targets.loading import find_model, open_target
 
@@ -135,6 +138,7 @@ def plan_mitigation(options: MitigateOptions, progress: Progress) -> Planned:
         nonmembers=prepared(target, nonmembers, batch_size, "nonmembers", told),
         masks=options.masks,
         activity=watched(target, options.seed, batch_size),
+        folder=private_directory((options.cache or default_cache()) / "mitigate"),
         seed=options.seed,
         batch_size=batch_size,
         on_progress=told,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from attacks.errors import TargetError
 from attacks.manifest import DiffusionCapabilities
-from attacks.protocols import Dose, Tuning
+from attacks.protocols import Backward, Dose, Noises, Tuning
 from auditor.targets.conditioning import Conditioning, embed_nothing, embed_texts
 from auditor.targets.layout import Layout
 from auditor.targets.parametrisation import coefficients, to_epsilon
@@ -207,6 +207,45 @@ class DiffusionTarget:
         twin = copy.copy(self)
         twin.unet = unet
         return twin
+
+    def draw_noises(self, inputs: Tensor, generator: torch.Generator) -> Noises:
+        """One uniform timestep and one noise for each of n inputs, from a CPU generator."""
+        from auditor.targets.training import draw_noises
+
+        return draw_noises(self, inputs, generator)
+
+    def backward(
+        self,
+        inputs: Tensor,
+        noises: Noises,
+        conditioning: Conditioning | None,
+        *,
+        chunk: int,
+        weights: Tensor | None = None,
+    ) -> Backward:
+        """Replace the gradients of the U-Net's trainable weights by those of the loss."""
+        from auditor.targets.training import backward
+
+        return backward(self, inputs, noises, conditioning, chunk=chunk, weights=weights)
+
+    def draw_images(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        steps: int,
+        guidance: float,
+        batch_size: int,
+    ) -> NDArray[np.uint8]:
+        """(n, height, width, channels) images, one for each prompt and seed, by DDIM.
+
+        They are what the weights draw: an inference filter of the target does not act.
+        """
+        from auditor.targets.sampling import PLAIN, Draw, Sampling, generate
+
+        draws = [Draw(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+        sampling = Sampling(steps, guidance)
+        return generate(self, draws, sampling, batch_size=batch_size, guide=PLAIN)
 
     def finetune(
         self,

@@ -24,8 +24,7 @@ import torch
 from torch import Tensor
 
 from attacks.protocols import Dose, Tuning
-from auditor.memory import is_out_of_memory
-from auditor.targets.parametrisation import add_noise, native_goal
+from auditor.targets.parametrisation import add_noise
 
 if TYPE_CHECKING:
     from auditor.targets.diffusion import DiffusionTarget
@@ -140,26 +139,8 @@ def _step(
     chunk: int,
 ) -> int:
     """One gradient step on all inputs, in chunks that fit; returns the chunk size that did."""
-    n_timesteps = tuned.capabilities.n_timesteps
-    timesteps = torch.randint(n_timesteps, (len(inputs),), generator=generator).to(inputs.device)
-    noise = torch.randn(inputs.shape, generator=generator).to(inputs.device)
-    at = tuned.coefficients.at(timesteps)
-    noised = add_noise(inputs, noise, at)
-    goal = native_goal(inputs, noise, at, tuned.layout.prediction_type)
-    while True:
-        optimiser.zero_grad()
-        try:
-            for rows in torch.arange(len(inputs), device=inputs.device).split(chunk):
-                given = None if conditioning is None else conditioning.rows(rows)
-                output = tuned.native(noised[rows], timesteps[rows], given)
-                (
-                    torch.nn.functional.mse_loss(output, goal[rows]) * len(rows) / len(inputs)
-                ).backward()
-            break
-        except RuntimeError as error:
-            if not is_out_of_memory(error) or chunk == 1:
-                raise
-            chunk //= 2
+    noises = tuned.draw_noises(inputs, generator)
+    chunk = tuned.backward(inputs, noises, conditioning, chunk=chunk).chunk
     torch.nn.utils.clip_grad_norm_([p for p in tuned.unet.parameters() if p.requires_grad], 1.0)
     optimiser.step()
     return chunk
