@@ -62,7 +62,7 @@ def mitigate(
     Nothing is proved by it. Audit the model before and after, and compare the audits; after a
     weight edit, ask whether what was suppressed is only concealed.
 
-    Example: auditor mitigate block_neurons ./model --prompts p.txt --out blocked
+    Example: auditor mitigate prompt_adjust ./model --reference ordinary.txt --out adjusted
     """
     from auditor.mitigate.run import MitigateOptions, plan_mitigation, run_mitigation
 
