@@ -53,7 +53,10 @@ def test_a_step_equals_one_by_hand(target, members):
     optimiser.step()
     assert fitted.losses == (pytest.approx(total.item(), rel=1e-5),)
     for one, two in zip(tuned.unet.parameters(), twin.unet.parameters(), strict=True):
-        assert torch.allclose(one, two, atol=3e-5)
+        # The first step of Adam is the sign of a gradient, which rounding decides where it is tiny.
+        clear = two.grad.abs() > 1e-3 * two.grad.abs().max()
+        assert clear.any()
+        assert torch.allclose(one[clear], two[clear], atol=3e-5)
 
 
 def test_training_leaves_the_target_alone_and_repeats_itself(target, members):
