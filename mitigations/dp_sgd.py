@@ -16,6 +16,7 @@ runs on the same members, or one person with many records.
 from __future__ import annotations
 
 import math
+import secrets
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -61,6 +62,9 @@ class DpSgdConfig:
     """Timesteps and noises that a record's gradient is averaged over."""
     rank: int = 4
     """Of the adapters on all attention projections."""
+    noise_seed: int | None = None
+    """Of the noise and the batches. By default they cannot be repeated: whoever knows the seed can
+    subtract the noise, and the claim does not hold against them."""
 
     def __post_init__(self) -> None:
         positive = (
@@ -187,7 +191,21 @@ def apply(material: Material, config: DpSgdConfig) -> Change:
             "one distinct record in this one run, by Opacus' RDP accountant. It does not count "
             "settings that were chosen by looking at the members, other runs on them, or several "
             "records of one person; and the base model must not have been trained on them.",
+            _noise_note(config),
         ),
+    )
+
+
+def _noise_note(config: DpSgdConfig) -> str:
+    """Where the noise came from, and what that is worth."""
+    if config.noise_seed is not None:
+        return (
+            "The noise came from a stated seed: the claim does not hold against anyone who knows "
+            "it. Use this for tests alone."
+        )
+    return (
+        "The noise came from a fresh secret seed through a generator that is statistically sound "
+        "but not cryptographically secure, in floating point."
     )
 
 
@@ -205,8 +223,9 @@ def train(
     try:
         weights = [p for p in wrapped.parameters() if p.requires_grad]
         optimiser = torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=0.0)
-        rng = np.random.default_rng([material.seed, 0xD9])
-        generator = torch.Generator().manual_seed(material.seed)
+        seed = secrets.randbits(63) if config.noise_seed is None else config.noise_seed
+        rng = np.random.default_rng([seed, 0xD9])
+        generator = torch.Generator().manual_seed(seed)
         captions = view.embed(list(members.captions))
         n_empty = 0
         for step in range(config.steps):

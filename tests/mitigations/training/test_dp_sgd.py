@@ -101,7 +101,7 @@ def test_an_empty_batch_still_adds_noise(material):
 
 
 def test_without_noise_it_learns_and_with_much_noise_it_does_not_follow_the_data(material, members):
-    config = DpSgdConfig(steps=3, multiplicity=1)
+    config = DpSgdConfig(steps=3, multiplicity=1, noise_seed=0)
     quiet = dp_sgd.Privacy(8, 1e-3, 0.0, rate=0.5)
     first, second = (trained(material, config, quiet)[1] for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -111,6 +111,18 @@ def test_without_noise_it_learns_and_with_much_noise_it_does_not_follow_the_data
     assert any(not torch.equal(trained(other, config, quiet)[1][n], first[n]) for n in first)
 
 
+def test_noise_cannot_be_repeated_unless_its_seed_is_stated(material):
+    """The seed of a record is published; noise drawn from it could be subtracted."""
+    claim = dp_sgd.Privacy(8, 1e-3, 1.0, rate=1e-12)
+    config = DpSgdConfig(steps=1, multiplicity=1)
+    first, second = (trained(material, config, claim)[1] for _ in range(2))
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+    stated = dataclasses.replace(config, noise_seed=0)
+    first, second = (trained(material, stated, claim)[1] for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert "does not hold against anyone who knows it" in dp_sgd._noise_note(stated)
+
+
 def test_the_record_states_the_claim_and_the_weights_are_plain(material, target):
     change = dp_sgd.apply(material, DpSgdConfig(steps=2, batch_size=6, multiplicity=2))
     assert change.facts["epsilon"] <= 8.01
@@ -118,6 +130,7 @@ def test_the_record_states_the_claim_and_the_weights_are_plain(material, target)
     assert set(change.weights) <= set(target.unet.state_dict())
     assert change.weights
     assert "one distinct record" in change.notes[0]
+    assert "secret seed" in change.notes[1]
     assert not any(hasattr(p, "grad_sample") for p in target.unet.parameters())
 
 
