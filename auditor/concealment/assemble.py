@@ -21,13 +21,13 @@ from auditor.assemble import device_name, versions
 from auditor.extraction.pictures import side_of
 from auditor.families.diffusion import PRECISIONS
 from auditor.memory import peak_memory_mb
+from auditor.targets.description import describe
 from reports import concealment_record as schema
 from reports import record as shared
 
 if TYPE_CHECKING:
     from auditor.concealment.scan import Concealed, ConcealmentScan
     from auditor.records import Record
-    from auditor.targets.diffusion import DiffusionTarget
 
 OUTCOMES = {
     Answer.ERASED: Outcome.PASS,
@@ -68,9 +68,9 @@ def assemble(
             alpha_bound=scan.limits.alpha_bound,
             fpr=FPR,
         ),
-        target=_target(targets["edited"]),
-        original=_target(targets["original"]),
-        reference=None if reference is None else _target(reference),
+        target=describe(targets["edited"]),
+        original=describe(targets["original"]),
+        reference=None if reference is None else describe(reference),
         records=_records(scan),
         setting=_setting(scan),
         curves=_curves(scan, found),
@@ -109,24 +109,6 @@ def _headline(found: Concealed) -> str:
         f"{last.n_members:,} records from the edited model ({before.n_recovered:,} from the "
         f"original) and {last.n_nonmembers_recovered:,} of {last.n_nonmembers:,} never-seen ones; "
         f"by their prompts {prompt.n_recovered:,}. Upper bound {100 * c.bound:.3g} %."
-    )
-
-
-def _target(target: DiffusionTarget) -> shared.Target:
-    capabilities = target.capabilities
-    return shared.Target(
-        name=target.name,
-        architecture=capabilities.architecture,
-        family=capabilities.family,
-        n_parameters=target.n_parameters,
-        weights_sha256=target.hashes,
-        diffusion=shared.DiffusionDetails(
-            prediction_type=target.layout.prediction_type,
-            n_timesteps=capabilities.n_timesteps,
-            resolution=capabilities.resolution,
-            is_latent=capabilities.is_latent,
-            is_text_conditional=capabilities.is_text_conditional,
-        ),
     )
 
 

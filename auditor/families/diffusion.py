@@ -49,6 +49,7 @@ from auditor.prepare import (
 )
 from auditor.progress import Progress
 from auditor.records import Record, load_splits
+from auditor.targets.description import describe
 from auditor.targets.diffusion import DiffusionTarget
 from auditor.targets.loading import open_target
 from auditor.targets.timing import seconds_per_call
@@ -126,30 +127,7 @@ class DiffusionScan(PreparedScan):
 
     def describe_target(self, observed: Observed) -> schema.Target:
         """Pipeline, schedule and conditioning."""
-        target: DiffusionTarget = self.target
-        capabilities: DiffusionCapabilities = target.capabilities
-        return schema.Target(
-            name=target.name,
-            architecture=capabilities.architecture,
-            family=capabilities.family,
-            n_parameters=target.n_parameters,
-            weights_sha256=target.hashes,
-            diffusion=schema.DiffusionDetails(
-                prediction_type=target.layout.prediction_type,
-                n_timesteps=capabilities.n_timesteps,
-                resolution=capabilities.resolution,
-                is_latent=capabilities.is_latent,
-                is_text_conditional=capabilities.is_text_conditional,
-            ),
-            adapter=target.adapter,
-            mitigations=tuple(
-                schema.DeclaredMitigation(
-                    id=one.id, name=one.name, title=one.title, guarantee=one.guarantee.value
-                )
-                for one in (target.mitigation.chain if target.mitigation else ())
-            ),
-            reference=self.reference_name,
-        )
+        return describe(self.target, self.reference_name)
 
     def knowledge(self, attack: str, access: str) -> str:
         """The record, its caption, and the answers of that access class."""

@@ -21,6 +21,7 @@ from auditor.families.diffusion import PRECISIONS
 from auditor.memory import peak_memory_mb
 from auditor.probing.measure import LayerResult, Pairs
 from auditor.prompts.reading import Prompt
+from auditor.targets.description import describe
 from reports import probe_record as schema
 from reports import record as shared
 
@@ -74,7 +75,7 @@ def assemble(
         command=command_line(probe),
         seed=probe.options.seed,
         finding=_finding(probe, figures, test),
-        target=_target(probe),
+        target=describe(probe.target),
         prompts=_prompts(probe),
         setting=schema.ProbeSetting(
             method="wanda",
@@ -247,26 +248,6 @@ def _keyed_hash(probe: Probe, prompts: Sequence[Prompt]) -> str:
 
 def _precision(probe: Probe) -> str:
     return PRECISIONS[probe.target.dtype]
-
-
-def _target(probe: Probe) -> shared.Target:
-    target = probe.target
-    capabilities = target.capabilities
-    return shared.Target(
-        name=target.name,
-        architecture=capabilities.architecture,
-        family=capabilities.family,
-        n_parameters=target.n_parameters,
-        weights_sha256=target.hashes,
-        diffusion=shared.DiffusionDetails(
-            prediction_type=target.layout.prediction_type,
-            n_timesteps=capabilities.n_timesteps,
-            resolution=capabilities.resolution,
-            is_latent=capabilities.is_latent,
-            is_text_conditional=capabilities.is_text_conditional,
-        ),
-        adapter=target.adapter,
-    )
 
 
 def _environment(probe: Probe) -> shared.Environment:

@@ -23,6 +23,7 @@ from auditor.observe.trajectories import route
 from auditor.prompts.confirm import N_SEEDS, SMALLEST
 from auditor.prompts.judge import Judgement
 from auditor.prompts.measure import Watching
+from auditor.targets.description import describe
 from reports import prompts_record as schema
 from reports import record as shared
 
@@ -56,7 +57,7 @@ def assemble(
             untested=judgement.untested,
             exit_code=judgement.exit_code,
         ),
-        target=_target(scan),
+        target=describe(scan.target),
         prompts=_prompts(scan, detected),
         watched=_watched(scan, detected),
         captions=_captions(detected),
@@ -92,26 +93,6 @@ def command_line(scan: PromptScan) -> str:
 
 def _precision(scan: PromptScan) -> str:
     return PRECISIONS[scan.target.dtype]
-
-
-def _target(scan: PromptScan) -> shared.Target:
-    target = scan.target
-    capabilities = target.capabilities
-    return shared.Target(
-        name=target.name,
-        architecture=capabilities.architecture,
-        family=capabilities.family,
-        n_parameters=target.n_parameters,
-        weights_sha256=target.hashes,
-        diffusion=shared.DiffusionDetails(
-            prediction_type=target.layout.prediction_type,
-            n_timesteps=capabilities.n_timesteps,
-            resolution=capabilities.resolution,
-            is_latent=capabilities.is_latent,
-            is_text_conditional=capabilities.is_text_conditional,
-        ),
-        adapter=target.adapter,
-    )
 
 
 def _prompts(scan: PromptScan, detected: Detected) -> schema.PromptSet:
